@@ -1,0 +1,122 @@
+// Package builders says what building means: a [Builder] turns a graph for one
+// platform into an OCI image layout.
+//
+// A backend implements [Lowering], one method for each operation, so that a new
+// operation does not compile until every backend has an answer. What a backend
+// cannot do it declares in [Capabilities]; [Missing] tells before anything runs.
+// The conformance suite in builderstest is the specification.
+package builders
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/site"
+)
+
+// Builder builds images. Implementations may be used by several goroutines at
+// once.
+type Builder interface {
+	// Name is the backend's name: "buildah".
+	Name() string
+	// Capabilities says what this builder can do on this machine. It may start
+	// a short probe; the answer is cached.
+	Capabilities(ctx context.Context) (Capabilities, error)
+	// Build builds one graph, which holds no Bootstrap, and writes the result
+	// to r.Output as an OCI layout whose index holds one manifest. When it
+	// returns nil the layout is whole and on disk; otherwise r.Output does not
+	// exist. Cancelling ctx ends every process it started. Errors: [StepError],
+	// [UnsupportedError], [ErrUnavailable].
+	Build(ctx context.Context, r Request) (Result, error)
+}
+
+// Request is one build.
+type Request struct {
+	// Job names the build in events.
+	Job string
+	// Graph without Bootstrap nodes; Layout nodes have Path and Digest.
+	Graph pipelines.Graph
+	// Site for registries, CAs and proxies.
+	Site site.Site
+	// Secrets by ID, values as bytes.
+	Secrets map[string][]byte
+	// Output is the directory to make; it must not exist.
+	Output string
+	// Epoch bounds every time stamp in the layers and is the image's created
+	// time (SOURCE_DATE_EPOCH).
+	Epoch time.Time
+	// NoCache runs every step.
+	NoCache bool
+	// Keep leaves a failed step's working container for inspection.
+	Keep bool
+	// Events may be nil.
+	Events pipelines.Sink
+}
+
+// Result is what was built.
+type Result struct {
+	// Digest and Size (bytes) of the OCI image manifest in Output.
+	Digest string
+	Size   int64
+	// Steps that ran, and that came from the step cache.
+	Ran, Cached int
+}
+
+// Capabilities is what a builder can do.
+type Capabilities struct {
+	// Available: false with Reason when nothing can be built here.
+	Available bool   `json:"available"`
+	Reason    string `json:"reason,omitempty"`
+	// Fix is the command or setting that mends it.
+	Fix string `json:"fix,omitempty"`
+	// Detail lines for doctor: "storage: overlay", "isolation: chroot".
+	Detail []string `json:"detail,omitempty"`
+	// Platforms it can run steps for; NeedsEmulation are among them.
+	Platforms []pipelines.Platform `json:"platforms,omitempty"`
+	Emulated  []pipelines.Platform `json:"emulated,omitempty"`
+	// What steps can ask for.
+	NetworkNone bool `json:"network_none"`
+	Secrets     bool `json:"secrets"`
+	CacheMounts bool `json:"cache_mounts"`
+	Xattrs      bool `json:"xattrs"`
+}
+
+// CanRun says whether steps for p can run.
+func (c Capabilities) CanRun(p pipelines.Platform) bool {
+	for _, q := range c.Platforms {
+		if q == p {
+			return true
+		}
+	}
+	return false
+}
+
+// Backend is a registration: a value that main lists, never an init function.
+type Backend struct {
+	Name string
+	// Describe is one line for help.
+	Describe string
+	// Open makes a builder for an address, the part of --builder after the
+	// colon, usually empty.
+	Open func(ctx context.Context, o Options) (Builder, error)
+	// Stub is why this binary lacks the backend; then Open is nil.
+	Stub string
+}
+
+// Options opens a builder.
+type Options struct {
+	Address string
+	// StateDir is where it may keep its storage and caches.
+	StateDir string
+	// Isolation asks for a way to run steps: "" (the backend's choice),
+	// "chroot", "runc".
+	Isolation string
+	// Driver asks for a storage driver: "", "overlay", "fuse-overlayfs", "vfs".
+	Driver string
+	// Jobs bounds how many builds run at once.
+	Jobs int
+	// Log takes the backend's own diagnostics; nil drops them.
+	Log io.Writer
+}

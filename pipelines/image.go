@@ -1,0 +1,51 @@
+package pipelines
+
+// Image is an immutable handle on a definition: a source and the steps on top of
+// it, for one platform. The zero Image is invalid. Images may be shared and used
+// by several goroutines at once.
+type Image struct{ n *node }
+
+type node struct {
+	op       Op
+	inputs   []*node // base first, then Copy.From
+	platform Platform
+	where    Position
+}
+
+// From starts an image for one platform at a source.
+func From(p Platform, src Source) Image {
+	return Image{&node{op: src, platform: p.Normalize(), where: caller()}}
+}
+
+// Then adds steps in order.
+func (i Image) Then(steps ...Step) Image {
+	where := caller()
+	for _, s := range steps {
+		n := &node{op: s, where: where}
+		if i.n != nil {
+			n.inputs, n.platform = []*node{i.n}, i.n.platform
+		}
+		if c, ok := s.(Copy); ok && c.From.n != nil {
+			n.inputs = append(n.inputs, c.From.n)
+		}
+		i = Image{n}
+	}
+	return i
+}
+
+// With applies functions in order, so recipes compose:
+// img.With(debian.Trust(cas), common.Labels(l)).
+func (i Image) With(fs ...func(Image) Image) Image {
+	for _, f := range fs {
+		i = f(i)
+	}
+	return i
+}
+
+// Platform of the image; the zero Platform for the zero Image.
+func (i Image) Platform() Platform {
+	if i.n == nil {
+		return Platform{}
+	}
+	return i.n.platform
+}

@@ -1,0 +1,77 @@
+// Package site describes one place: its package mirrors, certificate
+// authorities, registries and their pull-through caches, and proxies.
+//
+// A [Site] is a plain value handed to recipes, bootstrappers, builders and
+// publishers. It changes how bytes are fetched; it changes what is in an image
+// only where a recipe is handed it. Only the command line loads one.
+package site
+
+// Site is one place. The zero Site has no mirrors and trusts the public roots.
+type Site struct {
+	// Name is the built-in's name or the file it was read from.
+	Name string
+	// Mirrors lists base URLs for each package repository ("debian",
+	// "debian-security", "ubuntu"), the preferred first.
+	Mirrors map[string][]Mirror
+	// CAs are trusted besides the public roots.
+	CAs []Certificate
+	// Keyrings replaces or adds archive keys for a repository.
+	Keyrings map[string]Keyring
+	// Registries says how references of one prefix are pulled.
+	Registries []Registry
+	// Proxy is how requests leave the site.
+	Proxy Proxy
+}
+
+// Mirror is one base URL of a package repository: the directory that holds dists/
+// and pool/ for Debian.
+type Mirror struct {
+	URL string
+	// BuildOnly mirrors are used while building and not written into images.
+	BuildOnly bool
+}
+
+// Certificate is one certificate authority.
+type Certificate struct {
+	// Name is the file name it gets in images, without an ending.
+	Name string
+	// PEM is one CERTIFICATE block.
+	PEM []byte
+}
+
+// Keyring holds OpenPGP public keys, armored or binary.
+type Keyring struct {
+	Keys []byte
+	// Replace: only these are trusted; otherwise they add to the embedded ones.
+	Replace bool
+}
+
+// Registry is how references that begin with Prefix are pulled.
+type Registry struct {
+	Prefix string // "docker.io", "quay.io/centos"
+	// Location replaces the prefix; empty keeps it.
+	Location string
+	Insecure bool
+	// Mirrors are tried first, in order.
+	Mirrors []RegistryMirror
+}
+
+// RegistryMirror is a pull-through cache.
+type RegistryMirror struct {
+	Location string // host[:port][/path]
+	Insecure bool   // plain HTTP or an unverified certificate
+}
+
+// Proxy holds what the *_proxy variables hold.
+type Proxy struct {
+	HTTP, HTTPS, No string
+}
+
+// URLs gives the mirrors of a repository as base URLs, in order.
+func (s Site) URLs(repository string) []string {
+	var out []string
+	for _, m := range s.Mirrors[repository] {
+		out = append(out, m.URL)
+	}
+	return out
+}
