@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/pipelines"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// artifactFormat is part of the key: raise it when the same graph is to give
+// another result.
+const artifactFormat = 1
+
+// key names the result of a graph: everything that goes in.
+func (e *Engine) key(low lowered) (string, error) {
+	b, err := json.Marshal(struct {
+		Format  int    `json:"format"`
+		Graph   string `json:"graph"`
+		Epoch   int64  `json:"epoch"`
+		Builder string `json:"builder"`
+	}{artifactFormat, low.graph.ID(), low.epoch.Unix(), e.Builder.Name()})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// artifact gives the layout of a lowered graph: the one that is there, or a new
+// one that appears under its key when it is whole.
+func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, ev pipelines.Sink) (pipelines.Artifact, error) {
+	key, err := e.key(low)
+	if err != nil {
+		return pipelines.Artifact{}, err
+	}
+	dir := filepath.Join(e.StateDir, "artifacts")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return pipelines.Artifact{}, err
+	}
+	// One builder at a time for one key: a second run waits and finds it done.
+	unlock, err := lock(ctx, filepath.Join(dir, key+".lock"))
+	if err != nil {
+		return pipelines.Artifact{}, err
+	}
+	defer unlock()
+	path := filepath.Join(dir, key)
+	if !e.NoCache && !low.volatile {
+		if a, err := found(job, path); err == nil {
+			now := e.Now
+			os.Chtimes(path, now, now) // for pruning by age; a failure costs nothing
+			a.Cached = true
+			return a, nil
+		}
+	}
+	tmp := path + ".part"
+	if err := os.RemoveAll(tmp); err != nil {
+		return pipelines.Artifact{}, err
+	}
+	if _, err := e.Builder.Build(ctx, builders.Request{Job: job.ID, Graph: low.graph, Site: e.Site, Secrets: e.Secrets,
+		Output: tmp, Epoch: low.epoch, NoCache: e.NoCache, Keep: e.Keep, Events: ev}); err != nil {
+		os.RemoveAll(tmp)
+		return pipelines.Artifact{}, err
+	}
+	if err := os.RemoveAll(path); err != nil {
+		return pipelines.Artifact{}, err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return pipelines.Artifact{}, err
+	}
+	return found(job, path)
+}
+
+// found reads the artifact at path, which must be whole: every blob there with
+// its size.
+func found(job pipelines.Job, path string) (pipelines.Artifact, error) {
+	l, err := oci.Open(path)
+	if err != nil {
+		return pipelines.Artifact{}, err
+	}
+	d, err := l.Manifest(job.Platform)
+	if err != nil {
+		return pipelines.Artifact{}, err
+	}
+	m, _, err := l.Image(d)
+	if err != nil {
+		return pipelines.Artifact{}, err
+	}
+	for _, b := range append([]v1.Descriptor{m.Config}, m.Layers...) {
+		st, err := os.Stat(l.BlobPath(b.Digest))
+		if err != nil {
+			return pipelines.Artifact{}, err
+		}
+		if st.Size() != b.Size {
+			return pipelines.Artifact{}, fmt.Errorf("%s: blob %s has %d bytes, not %d", path, b.Digest, st.Size(), b.Size)
+		}
+	}
+	return pipelines.Artifact{Job: job.ID, Target: job.Target, Platform: job.Platform, Format: pipelines.FormatOCI,
+		Path: path, Digest: d.Digest.String(), Size: d.Size, MediaType: d.MediaType}, nil
+}
+
+// lock takes an exclusive lock on a file and waits for it; ctx ends the wait. The
+// kernel drops the lock with the process, so a killed run leaves none behind.
+func lock(ctx context.Context, path string) (func(), error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}

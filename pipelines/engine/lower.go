@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cfbuild/cfbuild/bootstrap"
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/pipelines"
+)
+
+// lowered is a graph that a builder takes: nothing in it moves any more, unless
+// volatile says so.
+type lowered struct {
+	graph pipelines.Graph
+	epoch time.Time
+	// volatile: some input could not be pinned, so the result cannot be known
+	// from the graph alone.
+	volatile bool
+}
+
+// lower replaces each Bootstrap by its root and pins what moves: references to
+// digests, layouts to manifests, local directories to content hashes.
+func (e *Engine) lower(ctx context.Context, job pipelines.Job, ev pipelines.Sink) (lowered, error) {
+	out := lowered{epoch: e.Epoch}
+	g, err := job.Graph.Map(func(n pipelines.Node) ([]pipelines.Op, error) {
+		switch o := n.Op.(type) {
+		case pipelines.Bootstrap:
+			return e.bootstrap(ctx, n, o, &out, ev)
+		case pipelines.Pull:
+			return e.pin(ctx, n, o, &out)
+		case pipelines.Layout:
+			return pinLayout(n, o)
+		case pipelines.Local:
+			return pinLocal(n, o, &out, e.Epoch.IsZero())
+		}
+		return []pipelines.Op{n.Op}, nil
+	})
+	out.graph = g
+	return out, err
+}
+
+func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bootstrap, out *lowered, ev pipelines.Sink) ([]pipelines.Op, error) {
+	b, err := e.bootstrapper(n, o)
+	if err != nil {
+		return nil, err
+	}
+	root, err := b.Make(ctx, e.request(n, o, ev))
+	if err != nil {
+		return nil, err
+	}
+	if root.Epoch.After(out.epoch) && e.Epoch.IsZero() {
+		out.epoch = root.Epoch
+	}
+	ops := []pipelines.Op{pipelines.Layout{Path: root.Layout, Digest: root.Digest}}
+	for _, r := range root.Configure {
+		ops = append(ops, r)
+	}
+	return ops, nil
+}
+
+func (e *Engine) bootstrapper(n pipelines.Node, o pipelines.Bootstrap) (bootstrap.Bootstrapper, error) {
+	var names []string
+	for _, b := range e.Bootstrappers {
+		if b.Method() == o.Method {
+			return b, nil
+		}
+		names = append(names, b.Method())
+	}
+	return nil, &pipelines.InvalidError{Where: n.Where, What: "bootstrap method " + o.Method,
+		Cause: "is unknown", Fix: "this program has: " + strings.Join(names, ", ")}
+}
+
+func (e *Engine) request(n pipelines.Node, o pipelines.Bootstrap, ev pipelines.Sink) bootstrap.Request {
+	return bootstrap.Request{Op: o, Platform: n.Platform, Site: e.Site, CacheDir: filepath.Join(e.StateDir, "bootstrap"),
+		Epoch: e.Epoch, Now: e.Now, Events: ev}
+}
+
+// pin adds the digest a reference stands for now. A registry that does not answer
+// is left to the builder, which may have the image.
+func (e *Engine) pin(ctx context.Context, n pipelines.Node, o pipelines.Pull, out *lowered) ([]pipelines.Op, error) {
+	if strings.Contains(o.Ref, "@sha256:") {
+		return []pipelines.Op{o}, nil
+	}
+	if e.Resolve == nil {
+		out.volatile = true
+		return []pipelines.Op{o}, nil
+	}
+	platforms, digest, err := e.Resolve(ctx, o.Ref)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		out.volatile = true
+		e.Events.Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("%s: cannot be pinned: %v", o.Ref, err)})
+		return []pipelines.Op{o}, nil
+	}
+	if !contains(platforms, n.Platform) {
+		return nil, &pipelines.InvalidError{Where: n.Where, What: "pull " + o.Ref,
+			Cause: fmt.Sprintf("has no image for %s", n.Platform), Fix: "it has " + join(platforms)}
+	}
+	o.Ref += "@" + digest
+	return []pipelines.Op{o}, nil
+}
+
+func pinLayout(n pipelines.Node, o pipelines.Layout) ([]pipelines.Op, error) {
+	bad := func(err error) ([]pipelines.Op, error) {
+		return nil, &pipelines.InvalidError{Where: n.Where, What: "layout " + o.Path, Cause: err.Error(),
+			Fix: "name an OCI image layout directory, such as cfbuild run writes"}
+	}
+	if o.Path == "" {
+		return bad(errors.New("has no path"))
+	}
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return bad(err)
+	}
+	o.Path = path
+	if o.Digest != "" {
+		return []pipelines.Op{o}, nil
+	}
+	l, err := oci.Open(o.Path)
+	if err != nil {
+		return bad(err)
+	}
+	d, err := l.Manifest(n.Platform)
+	if err != nil {
+		return bad(err)
+	}
+	o.Digest = d.Digest.String()
+	return []pipelines.Op{o}, nil
+}
+
+// Offered lists the platforms a target's source offers, and those of them the
+// builder can run steps for.
+func (e *Engine) Offered(ctx context.Context, t pipelines.Target) (offered, runnable []pipelines.Platform, err error) {
+	host := pipelines.HostPlatform()
+	if len(t.Platforms) > 0 && !contains(t.Platforms, host) {
+		host = t.Platforms[0]
+	}
+	g, err := t.Build(host).Graph()
+	if err != nil {
+		return nil, nil, err
+	}
+	if offered, err = e.sourceOffers(ctx, g.Base()); err != nil {
+		return nil, nil, err
+	}
+	if len(t.Platforms) > 0 {
+		offered = intersect(t.Platforms, offered)
+	}
+	caps, err := e.Builder.Capabilities(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !caps.Available {
+		return nil, nil, &builders.UnavailableError{Builder: e.Builder.Name(), Reason: caps.Reason, Fix: caps.Fix}
+	}
+	return offered, intersect(offered, caps.Platforms), nil
+}
+
+func (e *Engine) sourceOffers(ctx context.Context, n pipelines.Node) ([]pipelines.Platform, error) {
+	switch o := n.Op.(type) {
+	case pipelines.Bootstrap:
+		b, err := e.bootstrapper(n, o)
+		if err != nil {
+			return nil, err
+		}
+		return b.Platforms(ctx, e.request(n, o, e.Events))
+	case pipelines.Pull:
+		if e.Resolve == nil {
+			return nil, fmt.Errorf("%s: the platforms of a registry reference cannot be asked here", o.Ref)
+		}
+		ps, _, err := e.Resolve(ctx, o.Ref)
+		return ps, err
+	case pipelines.Layout:
+		l, err := oci.Open(o.Path)
+		if err != nil {
+			return nil, err
+		}
+		return l.Platforms()
+	}
+	return []pipelines.Platform{n.Platform}, nil
+}
