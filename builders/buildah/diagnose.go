@@ -41,7 +41,6 @@ func sysctl(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
-
 // singleIDFix says how to get more than one user id.
 func singleIDFix() string {
 	name := "$USER"
