@@ -1,0 +1,4 @@
+package httpx
+
+// Client fetches.
+type Client struct{}
