@@ -55,15 +55,12 @@ func (a *ahead) run(in io.Reader) {
 		case <-a.quit:
 			return
 		}
-		n, err := io.ReadFull(in, b[:cap(b)])
-		if err == io.ErrUnexpectedEOF && n > 0 {
-			// Short because it ended, or because the input is cut: the
-			// next read of the decompressor tells.
-			m, err2 := in.Read(b[n:cap(b)])
-			n, err = n+m, err2
-			if err2 == nil {
-				err = nil
-			}
+		b = b[:cap(b)]
+		n, err := 0, error(nil)
+		for n < len(b) && err == nil {
+			var m int
+			m, err = in.Read(b[n:])
+			n += m
 		}
 		if n > 0 {
 			select {
