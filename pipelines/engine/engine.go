@@ -55,8 +55,8 @@ func (e *JobError) Unwrap() error { return e.Err }
 // Built is what [Engine.Run] made.
 type Built struct {
 	Artifacts []pipelines.Artifact
-	// Failed job IDs, in plan order.
-	Failed []string
+	// Failed job IDs, in plan order, and the targets they belong to.
+	Failed, FailedTargets []string
 }
 
 // Run builds every job of the plan, at most Jobs at once. A job that fails does
@@ -86,6 +86,7 @@ func (e *Engine) Run(ctx context.Context, plan pipelines.Plan) (Built, error) {
 			continue
 		}
 		out.Failed = append(out.Failed, job.ID)
+		out.FailedTargets = append(out.FailedTargets, job.Target)
 		errs[i] = &JobError{job.ID, errs[i]}
 	}
 	return out, errors.Join(errs...)
