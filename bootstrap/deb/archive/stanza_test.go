@@ -27,9 +27,9 @@ func TestParsePackages(t *testing.T) {
 			t.Fatalf("%s: %d packages, %v", name, len(pkgs), err)
 		}
 		want := Package{Name: "bash", Source: "bash-src", Version: "5.2-1", Architecture: "amd64", Essential: true, Important: true, Priority: "required", Section: "shells",
-			MultiArch: "foreign", PreDepends: "libc6 (>= 2.36)", Depends: "base-files (>= 2), debianutils", Recommends: "r", Conflicts: "x", Breaks: "y", Replaces: "z", Provides: "sh",
+			MultiArch: "foreign", PreDepends: "libc6 (>= 2.36)", Depends: "base-files (>= 2), debianutils", Conflicts: "x", Breaks: "y", Provides: "sh",
 			Filename: "pool/b/bash.deb", Size: 123, InstalledSize: 7000, SHA256: strings.Repeat("ab", 32), Component: "main", Suite: s}
-		if *pkgs[0] != want {
+		if *pkgs[0] != want || *pkgs[0].Clone() != want {
 			t.Errorf("%s: got %+v", name, *pkgs[0])
 		}
 		if p := pkgs[1]; p.Name != "zsh" || p.Source != "zsh" || p.Essential || p.Architecture != "all" {

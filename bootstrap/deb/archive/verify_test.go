@@ -3,7 +3,6 @@ package archive
 import (
 	"bytes"
 	"crypto"
-	_ "crypto/sha1"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,6 +95,10 @@ func TestEmbeddedKeys(t *testing.T) {
 	}
 	if _, err := keyring("elsewhere", site.Keyring{}); err == nil {
 		t.Error("a repository without keys has some")
+	}
+	ubuntuKeys, err := embedded.ReadFile("keys/ubuntu.gpg")
+	if err != nil {
+		t.Fatal(err)
 	}
 	all, err := keyring("debian", site.Keyring{Keys: ubuntuKeys})
 	only, err2 := keyring("debian", site.Keyring{Keys: ubuntuKeys, Replace: true})
