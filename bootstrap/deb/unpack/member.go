@@ -46,17 +46,11 @@ func (d *decoders) open(name string, r io.Reader) (io.Reader, error) {
 			return nil, refuseErr(name, "is damaged", noEOF(err))
 		}
 		return z, nil
-	case ".xz", ".lzma":
-		var err error
+	case ".xz":
 		if d.xz == nil {
 			d.xz = xz.NewReader(maxDict)
 		}
-		if ext == ".lzma" {
-			err = d.xz.ResetLZMA(d.in)
-		} else {
-			err = d.xz.Reset(d.in)
-		}
-		if err != nil {
+		if err := d.xz.Reset(d.in); err != nil {
 			return nil, refuseErr(name, "is damaged", noEOF(err))
 		}
 		return d.xz, nil
