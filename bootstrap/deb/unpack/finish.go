@@ -47,12 +47,15 @@ func (u *Unpacker) Finish(ctx context.Context, w io.Writer, progress func(done, 
 		}
 	}
 	pkgs := u.sorted()
+	g := newGraph(pkgs)
+	for p := range closure(essentials(pkgs), g.all) {
+		p.base = true
+	}
 	t, err := u.tree(pkgs)
 	if err != nil {
 		return s, err
 	}
-	parts := phases(pkgs)
-	g := newGraph(pkgs)
+	parts := phases(pkgs, g)
 	for i, part := range parts {
 		p := Phase{Preinst: preinsts(part, g)}
 		if i > 0 {

@@ -87,6 +87,16 @@ func closure(from []*pkg, edges map[*pkg][]*pkg) map[*pkg]bool {
 	return seen
 }
 
+func essentials(pkgs []*pkg) []*pkg {
+	var out []*pkg
+	for _, p := range pkgs {
+		if p.essential {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // configures says whether configuring the package does anything that another
 // package's preinst could need.
 func (p *pkg) configures() bool {
@@ -97,15 +107,8 @@ func (p *pkg) configures() bool {
 // package pre-depends on is configured (Debian policy 7.2). Essential packages
 // and what they pre-depend on work unpacked, so one phase is enough for most
 // roots. The packages of a phase depend on no later one.
-func phases(pkgs []*pkg) [][]*pkg {
-	g := newGraph(pkgs)
-	var essential []*pkg
-	for _, p := range pkgs {
-		if p.essential {
-			essential = append(essential, p)
-		}
-	}
-	usable := closure(essential, g.pre)
+func phases(pkgs []*pkg, g *graph) [][]*pkg {
+	usable := closure(essentials(pkgs), g.pre)
 	phase := map[*pkg]int{}
 	// A package moves up until nothing does; more moves than packages squared
 	// would be a circle of pre-dependencies, which is cut.

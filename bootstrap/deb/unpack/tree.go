@@ -209,7 +209,9 @@ func (t *tree) addEntry(p *pkg, e entry, conffile bool) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if conffile && e.kind == tar.TypeReg {
+	plain := base
+	conffile = conffile && e.kind == tar.TypeReg
+	if conffile {
 		base += ".dpkg-new"
 	}
 	old := dir.children[base]
@@ -251,6 +253,14 @@ func (t *tree) addEntry(p *pkg, e entry, conffile bool) (*node, error) {
 		}
 	}
 	dir.children[base] = n
+	if conffile && p.base {
+		// Scripts of the base packages rely on each other's configuration before
+		// dpkg has configured any: every installer has it in place. dpkg drops
+		// the identical copy.
+		if c := dir.children[plain]; c == nil || !c.isDir() {
+			dir.children[plain] = &node{name: plain, parent: dir, owner: p, e: e}
+		}
+	}
 	return n, nil
 }
 

@@ -39,9 +39,8 @@ type Options struct {
 // Package is one package of the root.
 type Package struct {
 	Name, Version, Architecture string
-	// Essential: the package or one it depends on is essential, so that it
-	// works unpacked (Debian policy 3.8).
-	Auto bool // apt marks it as automatically installed
+	// Auto: apt marks it as automatically installed.
+	Auto bool
 }
 
 func (p Package) String() string { return p.Name + "_" + p.Version + "_" + p.Architecture }
@@ -61,9 +60,12 @@ type pkg struct {
 	control   *control
 	multiSame bool
 	essential bool
-	entries   []entry
-	nodes     map[string]*node // of hard link targets and the list
-	lost      map[string]bool  // paths another package replaces
+	// base: an essential package depends on it, so that it is unpacked before
+	// there is a dpkg to do it, conffiles and all.
+	base    bool
+	entries []entry
+	nodes   map[string]*node // of hard link targets and the list
+	lost    map[string]bool  // paths another package replaces
 }
 
 type worker struct {
