@@ -138,6 +138,7 @@ func (e aptEntry) urls(o LoadOptions, note func(string, ...any)) []string {
 				continue
 			}
 			out = append(out, mirrorList(data)...)
+		case "cdrom":
 		default:
 			note("%s: left out: %s: cfbuild reads http, https and mirror+file sources", e.file, redact(u))
 		}

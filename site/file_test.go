@@ -20,8 +20,8 @@ func TestSiteFile(t *testing.T) {
 		"lab.toml": `extends = "ornl"
 ca = ["Netskope*.pem", "more", "$LAB_CA", { file = "build.crt", build-only = true }, """
 ` + inline + `"""]
-mirrors.debian = ["http://near.example/debian/", "http://ftp.debian.org/debian"]
 [mirrors]
+debian = ["http://near.example/debian/", "http://ftp.debian.org/debian"]
 lab = { url = "https://near.example/lab", build-only = true }
 [keyrings]
 lab = "lab.asc"
