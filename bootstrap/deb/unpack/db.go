@@ -49,7 +49,7 @@ func (t *tree) database(o Options, pkgs []*pkg, phases [][]*pkg) error {
 	}
 	triggers(files, pkgs)
 	if slices.ContainsFunc(pkgs, func(p *pkg) bool { return p.Name == "apt" }) {
-		if marks := extendedStates(pkgs); len(marks) > 0 {
+		if marks := extendedStates(pkgs, o.Arch); len(marks) > 0 {
 			files["var/lib/apt/extended_states"] = marks
 		}
 	}
@@ -163,11 +163,15 @@ func triggers(files map[string][]byte, pkgs []*pkg) {
 }
 
 // extendedStates is apt's list of automatically installed packages.
-func extendedStates(pkgs []*pkg) []byte {
+func extendedStates(pkgs []*pkg, arch string) []byte {
 	var b bytes.Buffer
 	for _, p := range pkgs {
 		if p.Auto {
-			fmt.Fprintf(&b, "Package: %s\nArchitecture: %s\nAuto-Installed: 1\n\n", p.Name, p.Architecture)
+			a := p.Architecture
+			if a == "all" {
+				a = arch // as apt has it
+			}
+			fmt.Fprintf(&b, "Package: %s\nArchitecture: %s\nAuto-Installed: 1\n\n", p.Name, a)
 		}
 	}
 	return b.Bytes()
