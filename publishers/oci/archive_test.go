@@ -95,7 +95,11 @@ func TestDockerArchive(t *testing.T) {
 func podman(t testing.TB) func(args ...string) string {
 	testneed.Root(t)
 	testneed.Program(t, "podman")
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "pod-") // podman wants a short name
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	return func(args ...string) string {
 		t.Helper()
 		return run(t, "podman", append([]string{"--root", dir + "/root", "--runroot", dir + "/run", "--storage-driver", "vfs",
