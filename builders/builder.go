@@ -45,7 +45,9 @@ type Request struct {
 	// Output is the directory to make; it must not exist.
 	Output string
 	// Epoch bounds every time stamp in the layers and is the image's created
-	// time (SOURCE_DATE_EPOCH).
+	// time (SOURCE_DATE_EPOCH). Zero: the newest created time among the images
+	// the graph pulls or reads from layouts, or 1970 when there is none; never
+	// the clock.
 	Epoch time.Time
 	// NoCache runs every step.
 	NoCache bool

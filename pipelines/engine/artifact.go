@@ -30,7 +30,7 @@ func (e *Engine) key(low lowered) (string, error) {
 		Graph   string `json:"graph"`
 		Epoch   int64  `json:"epoch"`
 		Builder string `json:"builder"`
-	}{artifactFormat, low.graph.ID(), low.epoch.Unix(), e.Builder.Name()})
+	}{artifactFormat, low.graph.ID(), low.unixEpoch(), e.Builder.Name()})
 	if err != nil {
 		return "", err
 	}

@@ -9,14 +9,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"time"
 
 	"github.com/cfbuild/cfbuild/pipelines"
 )
 
 // pinLocal fills in the content hash of a local directory: names, kinds,
 // permission bits, links and contents, not owners and times, as COPY sees them.
-func pinLocal(n pipelines.Node, o pipelines.Local, out *lowered, moveEpoch bool) ([]pipelines.Op, error) {
+// Times are left out also for the epoch: two checkouts of one commit differ in them.
+func pinLocal(n pipelines.Node, o pipelines.Local) ([]pipelines.Op, error) {
 	root, err := filepath.Abs(o.Path)
 	if err != nil {
 		return nil, err
@@ -26,7 +26,6 @@ func pinLocal(n pipelines.Node, o pipelines.Local, out *lowered, moveEpoch bool)
 		return []pipelines.Op{o}, nil
 	}
 	h := sha256.New()
-	newest := time.Time{}
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -42,9 +41,6 @@ func pinLocal(n pipelines.Node, o pipelines.Local, out *lowered, moveEpoch bool)
 		if err != nil {
 			return err
 		}
-		if !d.IsDir() && info.ModTime().After(newest) {
-			newest = info.ModTime()
-		}
 		return hashEntry(h, name, rel, info)
 	})
 	if err != nil {
@@ -52,9 +48,6 @@ func pinLocal(n pipelines.Node, o pipelines.Local, out *lowered, moveEpoch bool)
 			Fix: "name a directory of this machine that can be read"}
 	}
 	o.Digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
-	if moveEpoch && newest.After(out.epoch) {
-		out.epoch = newest.Truncate(time.Second)
-	}
 	return []pipelines.Op{o}, nil
 }
 

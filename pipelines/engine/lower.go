@@ -24,6 +24,14 @@ type lowered struct {
 	volatile bool
 }
 
+// unixEpoch is the epoch in seconds, -1 when the builder finds it.
+func (l lowered) unixEpoch() int64 {
+	if l.epoch.IsZero() {
+		return -1
+	}
+	return l.epoch.Unix()
+}
+
 // lower replaces each Bootstrap by its root and pins what moves: references to
 // digests, layouts to manifests, local directories to content hashes.
 func (e *Engine) lower(ctx context.Context, job pipelines.Job, ev pipelines.Sink) (lowered, error) {
@@ -37,7 +45,7 @@ func (e *Engine) lower(ctx context.Context, job pipelines.Job, ev pipelines.Sink
 		case pipelines.Layout:
 			return pinLayout(n, o)
 		case pipelines.Local:
-			return pinLocal(n, o, &out, e.Epoch.IsZero())
+			return pinLocal(n, o)
 		}
 		return []pipelines.Op{n.Op}, nil
 	})
