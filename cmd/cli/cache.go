@@ -15,14 +15,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Prunable is what a [builders.Builder] that keeps things between runs implements
-// for cfbuild cache prune: it removes what was not used since before, and gives
-// what that freed (with dryRun: would free) in bytes and things. No run is on
-// while it works.
-type Prunable interface {
-	Prune(ctx context.Context, before time.Time, dryRun bool) (bytes int64, items int, err error)
-}
-
 func (p *program) cacheCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cache",
@@ -54,6 +46,9 @@ func (p *program) cacheSizeCommand() *cobra.Command {
 			total := int64(0)
 			for _, name := range append([]string{"bootstrap", "artifacts"}, backendNames(p.app.Backends)...) {
 				u, err := cache.Size(name, filepath.Join(dir, name))
+				if err == nil && u.Unread > 0 { // the ids of a user namespace own them: ask the backend
+					err = p.backendSize(cmd.Context(), &u)
+				}
 				if err != nil {
 					return err
 				}
@@ -106,9 +101,10 @@ func (p *program) cachePruneCommand() *cobra.Command {
 			}
 			o := cache.Options{Before: p.env.Now().Add(-older), DryRun: dry}
 			if all {
+				older = 0
 				o.Before = p.env.Now().Add(time.Second) // also what was made in this second
 			}
-			freed, err := cache.Prune(cmd.Context(), dir, p.parts(dir), o)
+			freed, err := cache.Prune(cmd.Context(), dir, p.parts(dir, older), o)
 			if e := p.printFreed(freed, dry, asJSON); e != nil {
 				return errors.Join(err, e)
 			}
@@ -123,24 +119,34 @@ func (p *program) cachePruneCommand() *cobra.Command {
 	return cmd
 }
 
+func (p *program) backendSize(ctx context.Context, u *cache.Usage) error {
+	for _, b := range p.app.Backends {
+		if b.Name != u.Name || b.Size == nil {
+			continue
+		}
+		n, err := b.Size(ctx, builders.Options{StateDir: u.Path})
+		if err != nil {
+			return err
+		}
+		u.Bytes, u.Unread = n, 0
+	}
+	return nil
+}
+
 // parts are the builders' own stores, as far as they exist.
-func (p *program) parts(dir string) []cache.Part {
+func (p *program) parts(dir string, unused time.Duration) []cache.Part {
 	var out []cache.Part
 	for _, b := range p.app.Backends {
 		store := filepath.Join(dir, b.Name)
-		if _, err := os.Stat(store); err != nil || b.Open == nil {
+		if _, err := os.Stat(store); err != nil || b.Prune == nil {
 			continue
 		}
 		out = append(out, cache.Part{Name: b.Name, Prune: func(ctx context.Context, o cache.Options) (int64, int, error) {
-			builder, err := b.Open(ctx, builders.Options{StateDir: store})
-			if err != nil {
-				return 0, 0, err
+			if o.DryRun {
+				return 0, 0, cache.ErrUntold
 			}
-			pr, ok := builder.(Prunable)
-			if !ok {
-				return 0, 0, nil
-			}
-			return pr.Prune(ctx, o.Before, o.DryRun)
+			n, err := b.Prune(ctx, builders.Options{StateDir: store}, unused)
+			return n, 0, err
 		}})
 	}
 	return out
@@ -166,9 +172,12 @@ func (p *program) printFreed(freed []cache.Freed, dry, asJSON bool) error {
 	for _, f := range freed {
 		note := f.Skipped
 		if note == "" {
-			note = fmt.Sprintf("%d removed", f.Items)
+			note = "removed"
 			if dry {
-				note = fmt.Sprintf("%d would go", f.Items)
+				note = "would go"
+			}
+			if f.Items > 0 {
+				note = fmt.Sprintf("%d %s", f.Items, note)
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\n", f.Name, progress.Bytes(f.Bytes), note)

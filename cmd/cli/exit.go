@@ -116,6 +116,10 @@ func printError(w io.Writer, name string, err error) {
 // split takes joined errors apart, those at the top only: deeper ones belong to
 // one message.
 func split(err error) []error {
+	if h, ok := err.(*hintError); ok { // the hint is about the last of them
+		all := split(h.err)
+		return append(all[:len(all)-1:len(all)-1], &hintError{all[len(all)-1], h.fix})
+	}
 	j, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
@@ -137,6 +141,9 @@ func findHints(err error) []string {
 	var out []string
 	if h, ok := err.(interface{ Hint() string }); ok && h.Hint() != "" {
 		out = append(out, h.Hint())
+	}
+	if h, ok := err.(*hintError); ok { // what the cause itself advises comes first
+		return append(findHints(h.err), out...)
 	}
 	switch u := err.(type) {
 	case interface{ Unwrap() error }:

@@ -41,6 +41,9 @@ func (c *choices) Set(s string) error {
 	}
 	for _, v := range strings.Split(s, ",") {
 		if err := among(v, c.allowed); err != nil {
+			if v != s {
+				return &hintError{fmt.Errorf("%q %w", v, err), strings.Join(findHints(err), " ")}
+			}
 			return err
 		}
 		if !slices.Contains(c.values, v) {
@@ -72,4 +75,3 @@ func choiceFlag(cmd *cobra.Command, name, usage string, allowed ...string) *choi
 	})
 	return c
 }
-

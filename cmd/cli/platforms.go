@@ -41,8 +41,8 @@ func parsePlatforms(s string) (platformsFlag, error) {
 
 func nearPlatform(word string) string {
 	arch := strings.TrimPrefix(word, "linux/")
-	if near := pipelines.Nearest(arch, append(pipelines.KnownArchitectures(), "host", "all"), 1); len(near) > 0 {
-		return "did you mean " + near[0] + "?"
+	if near := pipelines.Nearest(arch, append(pipelines.KnownArchitectures(), "host", "all"), 2); len(near) > 0 {
+		return "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return ""
 }
@@ -75,7 +75,7 @@ func choose(ctx context.Context, t pipelines.Target, f platformsFlag, offers off
 			}
 		}
 	}
-	if offers == nil || slices.Equal(want, []pipelines.Platform{pipelines.HostPlatform()}) {
+	if offers == nil || slices.Equal(want, []pipelines.Platform{pipelines.HostPlatform()}) || fromScratch(t, want[0]) {
 		return want, nil, nil
 	}
 	offered, _, err := offers(ctx, t)
@@ -93,6 +93,17 @@ func choose(ctx context.Context, t pipelines.Target, f platformsFlag, offers off
 		}
 	}
 	return want, nil, nil
+}
+
+// fromScratch says whether a target starts from the empty image, which is there
+// for every platform. A definition that is wrong is told of later.
+func fromScratch(t pipelines.Target, p pipelines.Platform) bool {
+	g, err := t.Build(p).Graph()
+	if err != nil {
+		return true
+	}
+	_, ok := g.Base().Op.(pipelines.Scratch)
+	return ok
 }
 
 func everything(ctx context.Context, t pipelines.Target, offers offerer) ([]pipelines.Platform, []leftOut, error) {

@@ -109,7 +109,7 @@ func (p *program) flagError(cmd *cobra.Command, err error) error {
 		}
 		text := cause.Error()
 		if strings.HasPrefix(text, "strconv.") || strings.HasPrefix(text, "time: ") {
-			text = "is not a " + value.GetFlag().Value.Type()
+			text = "is not a " + map[string]string{"int": "number", "duration": "duration such as 24h or 30s"}[value.GetFlag().Value.Type()]
 		}
 		return usagef(fix, "--%s %q: %s", value.GetFlag().Name, value.GetValue(), text)
 	}

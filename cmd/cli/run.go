@@ -14,7 +14,6 @@ import (
 	"github.com/cfbuild/cfbuild/cmd/cli/progress"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
-	"github.com/cfbuild/cfbuild/publishers"
 	"github.com/cfbuild/cfbuild/site"
 	"github.com/spf13/cobra"
 )
@@ -239,7 +238,6 @@ func (p *program) renderer(kind string) progress.Renderer {
 	}
 	return progress.Plain(p.env.Stderr, progress.PlainOptions{GitLab: get("GITLAB_CI") == "true"})
 }
-
 
 // utf8Locale follows setlocale(3): LC_ALL, LC_CTYPE, LANG, the first that is set.
 func utf8Locale(get func(string) string) bool {

@@ -30,23 +30,8 @@ func Enter(ctx context.Context, stateDir string, now time.Time, waiting func()) 
 		return nil, err
 	}
 	defer gate.Close()
-	for told := false; ; {
-		err := flock(gate, syscall.LOCK_SH)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, err
-		}
-		if !told && waiting != nil {
-			told = true
-			waiting()
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
+	if err := wait(ctx, gate, syscall.LOCK_SH, waiting); err != nil {
+		return nil, err
 	}
 	f, err := os.CreateTemp(runs, strconv.Itoa(os.Getpid())+"-*")
 	if err != nil {
@@ -102,6 +87,26 @@ func live(stateDir string) (n int, oldest time.Time, err error) {
 
 func open(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
+}
+
+// wait takes a lock as soon as it can be had; told is called once if that is not
+// at once.
+func wait(ctx context.Context, f *os.File, how int, told func()) error {
+	for {
+		err := flock(f, how)
+		if err == nil || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		if told != nil {
+			told()
+			told = nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // flock takes a lock or fails at once.

@@ -29,6 +29,9 @@ type Freed struct {
 	Skipped string `json:"skipped,omitempty"`
 }
 
+// ErrUntold is given by a part that cannot say beforehand what would go.
+var ErrUntold = errors.New("cannot be told beforehand")
+
 // Part is a part of the state directory that prunes itself.
 type Part struct {
 	Name  string
@@ -47,10 +50,7 @@ func Prune(ctx context.Context, stateDir string, parts []Part, o Options) ([]Fre
 		return nil, err
 	}
 	defer gate.Close()
-	if err := flock(gate, syscall.LOCK_EX); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.New("state directory: a run is just starting, or another prune is on: try again")
-		}
+	if err := wait(ctx, gate, syscall.LOCK_EX, nil); err != nil {
 		return nil, err
 	}
 	n, oldest, err := live(stateDir)
@@ -70,7 +70,9 @@ func Prune(ctx context.Context, stateDir string, parts []Part, o Options) ([]Fre
 		f := Freed{Name: p.Name}
 		if n > 0 {
 			f.Skipped = fmt.Sprintf("in use by %d run(s), the oldest since %s", n, oldest.Format(time.DateTime))
-		} else if f.Bytes, f.Items, err = p.Prune(ctx, o); err != nil {
+		} else if f.Bytes, f.Items, err = p.Prune(ctx, o); errors.Is(err, ErrUntold) {
+			f.Skipped, err = "what would go cannot be told beforehand", nil
+		} else if err != nil {
 			return append(out, f), fmt.Errorf("%s: %w", p.Name, err)
 		}
 		out = append(out, f)
