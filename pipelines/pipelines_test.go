@@ -159,6 +159,30 @@ func TestMapReplacesABootstrap(t *testing.T) {
 	}
 }
 
+func TestMounts(t *testing.T) {
+	tools := From(arm64, Pull{Ref: "docker.io/library/tools:1"})
+	g := graph(t, base().Then(Run{Shell: "x", Mounts: []Mount{{From: tools, Src: "/a", Target: "/a"}}}))
+	if len(g.Nodes) != 3 || len(g.Result().Inputs) != 2 || g.Base().Op.kind() != "pull" || g.Base().Platform != amd64 {
+		t.Fatalf("%+v", g)
+	}
+	other := graph(t, base().Then(Run{Shell: "x", Mounts: []Mount{{From: base(), Src: "/a", Target: "/a"}}}))
+	if other.ID() == g.ID() {
+		t.Error("what is mounted is not part of the identity")
+	}
+	// A replacement may bring an image of its own.
+	boot := graph(t, From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian", Suite: "s"}}}))
+	low, err := boot.Map(func(Node) ([]Op, error) {
+		return []Op{Scratch{}, Run{Shell: "configure", Mounts: []Mount{{From: tools, Src: "/a", Target: "/b"}}}}, nil
+	})
+	if err != nil || len(low.Nodes) != 3 || low.Result().Name != "run configure" || len(low.Result().Inputs) != 2 {
+		t.Fatalf("%v %+v", err, low)
+	}
+	_, err = base().Then(Run{Shell: "x", Mounts: []Mount{{Src: "/a", Target: "/b"}}}).Graph()
+	if err == nil || !strings.Contains(err.Error(), "a mount has no image") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestErrorsNameTheAuthorsLine(t *testing.T) {
 	other := From(arm64, Scratch{})
 	for want, img := range map[string]Image{

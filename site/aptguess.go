@@ -8,7 +8,7 @@ import (
 
 // repository says which of the known repositories an entry of apt's sources is a
 // mirror of. The release file apt downloaded from it is the best witness; without
-// one, the suite, the component main, and the URL or keyring have to agree, so
+// one, the suite, the component main, and the keyring or URL have to agree, so
 // that a vendor's own repository is not taken for the distribution's.
 func (e aptEntry) repository(o LoadOptions) (string, bool) {
 	if len(e.uris) == 0 || len(e.suites) == 0 {
@@ -35,24 +35,30 @@ func (e aptEntry) repository(o LoadOptions) (string, bool) {
 	}
 	suite := strings.TrimRight(e.suites[0], "/")
 	name, pocket, _ := strings.Cut(strings.ReplaceAll(suite, "/", "-"), "-")
-	signed := strings.ToLower(e.signedBy)
 	switch {
-	case slices.Contains(debianSuites(), name):
-		if !strings.Contains(url, "debian") && !strings.Contains(signed, "debian-archive") {
-			return "", false
-		}
+	case slices.Contains(debianSuites(), name) && e.looksLike("debian", url):
 		switch {
 		case pocket == "security" || (pocket == "updates" && strings.Contains(suite, "/")):
 			return "debian-security", true // "bookworm-security", before bullseye "buster/updates"
-		case pocket == "" || pocket == "updates" || pocket == "backports" || pocket == "proposed-updates":
+		case slices.Contains([]string{"", "updates", "backports", "proposed-updates"}, pocket):
 			return "debian", true
 		}
-	case slices.Contains(ubuntuSuites(), name):
-		if strings.Contains(url, "ubuntu") || strings.Contains(signed, "ubuntu-archive") {
-			return ubuntu, slices.Contains([]string{"", "updates", "security", "backports", "proposed"}, pocket)
-		}
+	case slices.Contains(ubuntuSuites(), name) && e.looksLike("ubuntu", url):
+		return ubuntu, slices.Contains([]string{"", "updates", "security", "backports", "proposed"}, pocket)
 	}
 	return "", false
+}
+
+// looksLike: the distribution's keyring settles it, another one too (vendors keep
+// repositories at …/debian with suites bookworm and components main); without any,
+// the last directory of the URL has the distribution's name.
+func (e aptEntry) looksLike(distribution, url string) bool {
+	if e.signedBy != "" {
+		return strings.Contains(e.signedBy, distribution+"-archive")
+	}
+	last := url[strings.LastIndex(url, "/")+1:]
+	return strings.HasPrefix(last, distribution) ||
+		strings.Contains(url, "://snapshot."+distribution+".") || strings.Contains(url, "://security."+distribution+".")
 }
 
 // release reads Origin and Label of the release file apt keeps for the entry:

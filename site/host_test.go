@@ -45,20 +45,21 @@ func TestHostMirrors(t *testing.T) {
 			keys: map[string]string{"debian": "KEYS", "debian-security": "packets"}},
 		{name: "one line",
 			files: map[string]string{
-				"etc/apt/sources.list": "# deb http://comment.example/debian bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://a.example/debian bullseye main # rest\n" +
+				"etc/apt/sources.list": "# deb http://comment.example/debian bookworm main\ndeb [arch=amd64 signed-by=/k/debian-archive.gpg] http://a.example/debian bullseye main # rest\n" +
 					"deb http://security.a.example/debian-security bullseye-security main\ndeb-src http://src.example/debian bullseye main\ndeb http://old.example/debian-security buster/updates main\n",
-				"k.gpg": "K1",
+				"k/debian-archive.gpg": "K1",
 			},
 			want: map[string][]string{"debian": {"http://a.example/debian"}, "debian-security": {"http://security.a.example/debian-security", "http://old.example/debian-security"}},
 			keys: map[string]string{"debian": "K1"}},
 		{name: "a key in the file",
-			files: map[string]string{"etc/apt/sources.list.d/x.sources": "Types: deb\nURIs: http://a.example/debian\nSuites: trixie\nComponents: main\nSigned-By:\n" +
+			files: map[string]string{"var/lib/apt/lists/a.example_debian_dists_trixie_InRelease": "Origin: Debian\nLabel: Debian\n", "etc/apt/sources.list.d/x.sources": "Types: deb\nURIs: http://a.example/debian\nSuites: trixie\nComponents: main\nSigned-By:\n" +
 				" " + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(armored), "\n\n", "\n.\n"), "\n", "\n ") + "\n"},
 			want: map[string][]string{"debian": {"http://a.example/debian"}},
 			keys: map[string]string{"debian": "packets"}},
 		{name: "vendors are not the distribution",
 			files: map[string]string{"etc/apt/sources.list.d/v.list": "deb https://download.docker.example/linux/debian bookworm stable\n" +
-				"deb https://deb.node.example/node_20.x bookworm main\ndeb http://apt.pg.example/pub/repos/apt bookworm-pgdg main\n"}},
+				"deb https://deb.node.example/node_20.x bookworm main\ndeb http://apt.pg.example/pub/repos/apt bookworm-pgdg main\n" +
+				"deb [signed-by=/usr/share/keyrings/runner.gpg] https://packages.lab.example/runner/debian bookworm main\ndeb https://packages.ms.example/debian/12/prod bookworm main\n"}},
 		{name: "the release file is the witness",
 			files: map[string]string{
 				"etc/apt/sources.list": "deb http://nexus.example/repository/apt-1 bookworm main\ndeb http://nexus.example/repository/apt-2 bookworm-security main\ndeb http://nexus.example/debian bookworm main\n",

@@ -27,7 +27,7 @@ type Fault struct {
 	CutAfter int64
 	// Die ends the registry as [Registry.Die] does, after CutAfter bytes.
 	Die bool
-	// Delay waits before the request is handled, or until the client leaves.
+	// Delay waits before the request is handled, at most until the registry closes.
 	Delay time.Duration
 	// Slow waits before each read of the request's body.
 	Slow time.Duration
@@ -79,6 +79,8 @@ func (f *Fault) apply(r *Registry, w *statusWriter, req *http.Request, body *cou
 		select {
 		case <-time.After(f.Delay):
 		case <-req.Context().Done():
+			return true
+		case <-r.closed:
 			return true
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
+	"github.com/sirupsen/logrus"
 )
 
 // Registry is one running registry. It ends with the test.
@@ -29,6 +30,8 @@ type Registry struct {
 	faults []*Fault
 	seen   []Request
 	dead   bool
+	closed chan struct{}
+	once   sync.Once
 }
 
 // Request is one request the registry received.
@@ -52,13 +55,13 @@ func TLS() Option {
 // Start runs a registry on a free loopback port, in memory.
 func Start(t testing.TB, opts ...Option) *Registry {
 	t.Helper()
+	logrus.SetLevel(logrus.FatalLevel) // distribution's handlers take no logger
 	cfg := &configuration.Configuration{Storage: configuration.Storage{inmemory.New().Name(): nil}}
-	cfg.Log.Level = "fatal"
 	cfg.Log.AccessLog.Disabled = true
 	cfg.HTTP.Secret = "a test's secret"
 	cfg.Validation.Manifests.Indexes.Platforms = "all"
 	cfg.Catalog.MaxEntries = 1000
-	r := &Registry{app: handlers.NewApp(t.Context(), cfg)}
+	r := &Registry{app: handlers.NewApp(t.Context(), cfg), closed: make(chan struct{})}
 	r.srv = httptest.NewUnstartedServer(http.HandlerFunc(r.serve))
 	r.srv.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that tests refuse
 	for _, o := range opts {
@@ -69,10 +72,7 @@ func Start(t testing.TB, opts ...Option) *Registry {
 	} else {
 		r.srv.Start()
 	}
-	t.Cleanup(func() {
-		r.srv.CloseClientConnections()
-		r.srv.Close()
-	})
+	t.Cleanup(r.Close)
 	return r
 }
 
@@ -111,6 +111,13 @@ func (r *Registry) Count(methods, part, query string) int {
 		}
 	}
 	return n
+}
+
+// Close stops listening: further connections are refused.
+func (r *Registry) Close() {
+	r.once.Do(func() { close(r.closed) })
+	r.srv.CloseClientConnections()
+	r.srv.Close()
 }
 
 // Die makes the registry cut every connection from now on, as a crashed one does.

@@ -125,6 +125,8 @@ func (r *remote) fix(err error) string {
 	switch s := status(err); {
 	case errors.Is(err, context.Canceled):
 		return ""
+	case strings.Contains(err.Error(), "getting username and password"):
+		return r.p.loginHint(r.repo, r.sys)
 	case s == http.StatusUnauthorized:
 		return r.p.loginHint(r.repo, r.sys)
 	case s == http.StatusForbidden:

@@ -17,7 +17,7 @@ import (
 
 // nowhere is a directory that does not exist: the machine's own registries.conf
 // and registries.d do not decide where images are published; the site does.
-const nowhere = "/dev/null/none"
+const nowhere = "/proc/none"
 
 // system says how to talk to the registry of a repository.
 func (p *Publisher) system(repo reference.Named, insecure bool) (*types.SystemContext, error) {
@@ -80,7 +80,7 @@ func (p *Publisher) loginHint(repo reference.Named, sys *types.SystemContext) st
 	auth, err := config.GetCredentialsForRef(sys, repo)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("the credentials for %s could not be read from %s; run: podman login %s", host, where, host)
+		return fmt.Sprintf("the credentials for %s could not be read from %s: mend it, or log in again with \"podman login %s\"", host, where, host)
 	case auth == (types.DockerAuthConfig{}):
 		return fmt.Sprintf("no credentials for %s in %s: run \"podman login %s\" or \"docker login %s\", set REGISTRY_AUTH_FILE, or in a GitLab job CI_REGISTRY, CI_REGISTRY_USER and CI_REGISTRY_PASSWORD",
 			host, where, host, host)

@@ -10,27 +10,9 @@ import (
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/opencontainers/go-digest"
-	"go.podman.io/image/v5/docker"
-	"go.podman.io/image/v5/docker/reference"
 	"go.podman.io/image/v5/types"
 	"golang.org/x/sync/errgroup"
 )
-
-// expectMounts tells the cache where blobs may be on the same registry. It is
-// asked there before one is mounted.
-func (j *job) expectMounts() {
-	host := reference.Domain(j.r.repo)
-	for _, s := range j.p.o.MountFrom {
-		from, err := reference.ParseNormalizedNamed(s)
-		if err != nil || reference.Domain(from) != host || from.Name() == j.r.repo.Name() {
-			continue
-		}
-		for _, b := range j.blobs {
-			j.p.cache.RecordKnownLocation(docker.Transport, types.BICTransportScope{Opaque: host}, b.digest,
-				types.BICLocationReference{Opaque: from.Name()})
-		}
-	}
-}
 
 // missing asks for every blob and lists those that have to be sent.
 func (j *job) missing(ctx context.Context) ([]piece, error) {

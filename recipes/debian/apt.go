@@ -39,6 +39,7 @@ func Files(o Options, s site.Site) []pipelines.File {
 	if !o.hasAPT() {
 		return nil
 	}
+	o = o.withRoots(s)
 	files := []pipelines.File{
 		{Path: "/etc/apt/sources.list", Data: []byte("# See " + sourcesFile + "\n")},
 		{Path: "/etc/apt/apt.conf.d/50cfbuild", Data: []byte(aptConf(o, s))},
