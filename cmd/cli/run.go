@@ -101,6 +101,7 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 	var err error
 	steps := []func() error{
 		func() error { r.platforms, err = parsePlatforms(f.platform); return err },
+		func() error { _, _, err = p.findBackend(f.builder); return err },
 		func() error { r.engine.Epoch, err = p.env.epoch(); return err },
 		func() error { r.stateDir, err = p.env.stateDir(p.stateFlag); return err },
 		func() error { r.secrets, err = p.secrets(f.secrets); return err },

@@ -76,16 +76,31 @@ type builderFlags struct {
 // openBuilder gives the builder named by "auto" or NAME[:ADDRESS], and what it
 // can do. With auto, said takes why others were passed over.
 func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, builders.Capabilities, error) {
-	name, address, _ := strings.Cut(f.builder, ":")
-	if name == "auto" {
+	i, address, err := p.findBackend(f.builder)
+	if err != nil {
+		return nil, builders.Capabilities{}, err
+	}
+	if i < 0 {
 		return p.firstBuilder(ctx, f, stateDir, said)
 	}
-	i := slices.IndexFunc(p.app.Backends, func(b builders.Backend) bool { return b.Name == name })
+	return p.tryBuilder(ctx, p.app.Backends[i], address, f, stateDir)
+}
+
+// findBackend reads --builder; -1 stands for "auto".
+func (p *program) findBackend(flag string) (i int, address string, err error) {
+	name, address, _ := strings.Cut(flag, ":")
+	if name == "auto" {
+		if address != "" {
+			return -1, "", usagef("name the builder: NAME:"+address, "--builder %q: auto takes no address", flag)
+		}
+		return -1, "", nil
+	}
+	i = slices.IndexFunc(p.app.Backends, func(b builders.Backend) bool { return b.Name == name })
 	if i < 0 {
 		names := append([]string{"auto"}, backendNames(p.app.Backends)...)
-		return nil, builders.Capabilities{}, p.unknown("builder", name, names, "there are: "+strings.Join(names, ", "))
+		return i, "", p.unknown("builder", name, names, "there are: "+strings.Join(names, ", "))
 	}
-	return p.tryBuilder(ctx, p.app.Backends[i], address, f, stateDir)
+	return i, address, nil
 }
 
 func (p *program) firstBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, builders.Capabilities, error) {

@@ -113,14 +113,14 @@ func Run(ctx context.Context, in Input) Result {
 	return out
 }
 
-// relax turns failed needs of the machine into warnings when a builder works all
-// the same: it has found a way around them.
+// relax turns failed needs of the machine, and other builders that do not work,
+// into warnings when a builder works: it has found a way around them.
 func (r *Result) relax() {
 	if len(r.Working) == 0 {
 		return
 	}
 	for i, c := range r.Checks {
-		if c.Status == Failed && (c.Area == areaKernel || c.Area == areaStorage) {
+		if c.Status == Failed && (c.Area == areaKernel || c.Area == areaStorage || c.Area == areaBuilder) {
 			r.Checks[i].Status = Warning
 		}
 	}

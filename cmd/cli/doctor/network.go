@@ -141,7 +141,13 @@ type wire struct {
 // client makes requests as the site says, and takes any certificate: what it is
 // worth is judged apart, because a request that fails shows no issuer.
 func (w *wire) client() *http.Client {
-	proxy := httpproxy.FromEnvironment()
+	get := func(name string) string { // both spellings, as programs take them
+		if v := w.m.Getenv(name); v != "" {
+			return v
+		}
+		return w.m.Getenv(strings.ToUpper(name))
+	}
+	proxy := &httpproxy.Config{HTTPProxy: get("http_proxy"), HTTPSProxy: get("https_proxy"), NoProxy: get("no_proxy")}
 	if p := w.m.Site.Proxy; p != (site.Proxy{}) {
 		proxy = &httpproxy.Config{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: p.No}
 	}

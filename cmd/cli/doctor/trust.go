@@ -132,7 +132,7 @@ func (w *wire) judge(s sighting, now time.Time, public, ours, local *x509.CertPo
 	if chain, err := s.verifies(local, now); err == nil {
 		c.Status = Warning
 		c.Text = fmt.Sprintf("signed by %s, which this machine trusts and site %s does not: images would not trust it", named(chain), w.m.Site.Name)
-		c.Fix = []string{"--site host takes this machine's authorities", "or in the site file: ca = [\"FILE.crt\"]"}
+		c.Fix = []string{"to build here: --site host", "to build here and in images: site file: ca = [\"FILE.crt\"]"}
 		return c
 	}
 	c.Status = Failed

@@ -89,16 +89,17 @@ func (t *tty) stepLine(st *step, now time.Time, width int) string {
 	const indent = "  "
 	room := width - len(indent)
 	name := cut(st.name, max(10, room*2/5), t.ellipsis())
+	column := max(columns(name), min(32, room*2/5))
 	var middle string
 	if st.measured {
 		middle = amount(st.amount)
-		if bar := min(24, room-columns(name)-columns(middle)-6); st.amount.Total > 0 && bar >= 6 {
+		if bar := min(24, room-column-columns(middle)-3); st.amount.Total > 0 && bar >= 6 {
 			middle = t.bar(percent(st.amount.Current, st.amount.Total), bar) + " " + middle
 		}
 	} else {
 		middle = Seconds(now.Sub(st.start).Truncate(100 * time.Millisecond))
 	}
-	line := indent + pad(name, min(32, room*2/5)) + "  " + middle
+	line := indent + pad(name, column) + "  " + middle
 	if columns(line) > width {
 		return cut(line, width, t.ellipsis())
 	}
@@ -109,9 +110,10 @@ func (t *tty) stepLine(st *step, now time.Time, width int) string {
 }
 
 func (t *tty) bar(percent int64, width int) string {
-	full := int(percent) * width / 100
 	if t.o.Unicode {
+		full := int(percent) * width / 100
 		return strings.Repeat("█", full) + strings.Repeat("░", width-full)
 	}
-	return "[" + strings.Repeat("#", max(0, full-1)) + strings.Repeat(".", max(0, width-2-max(0, full-1))) + "]"
+	full := int(percent) * (width - 2) / 100
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-2-full) + "]"
 }

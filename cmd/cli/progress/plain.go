@@ -77,7 +77,7 @@ func remark(e pipelines.Event) string {
 	case pipelines.EventFailed:
 		return strings.TrimSpace(e.Name + " failed: " + firstLine(e.Text))
 	case pipelines.EventProgress:
-		return amount(e)
+		return strings.TrimSpace(amount(e))
 	case pipelines.EventStart:
 		return e.Name
 	case pipelines.EventDone, pipelines.EventCached:
@@ -133,7 +133,7 @@ func (p *plain) stepEvent(e pipelines.Event) {
 	case pipelines.EventProgress:
 		if !st.measured || e.Time.Sub(st.amount.Time) >= p.every {
 			st.measured, st.amount = true, e
-			p.line(e, st.id, "  "+st.name+": "+amount(e))
+			p.line(e, st.id, "  "+st.name+": "+strings.TrimSpace(amount(e)))
 		}
 	case pipelines.EventDone, pipelines.EventCached, pipelines.EventFailed:
 		how := "done in " + Seconds(e.Time.Sub(st.start))

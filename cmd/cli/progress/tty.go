@@ -187,7 +187,7 @@ func (t *tty) draw() {
 	for _, l := range t.shown {
 		rows += max(1, (columns(clean(l))+width-1)/width)
 	}
-	if rows > 0 {
+	if rows = min(rows, height-1); rows > 0 { // what scrolled away is out of reach
 		fmt.Fprintf(&b, "\x1b[%dA", rows)
 	}
 	b.WriteByte('\r')

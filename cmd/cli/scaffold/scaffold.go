@@ -179,6 +179,9 @@ func Write(dir string, files map[string][]byte, inUse bool) (err error) {
 	if err := fill(tmp, files); err != nil {
 		return err
 	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { // empty, as was seen above
+		return err
+	}
 	return os.Rename(tmp, dir)
 }
 
