@@ -86,6 +86,8 @@ func TestPruneTree(t *testing.T) {
 		}
 		old(t, filepath.Join(b, "roots", name, "index.json"), age)
 	}
+	write(t, filepath.Join(b, "roots", "beside", "root.json"), 10, 40*day)
+	write(t, filepath.Join(b, "roots", "beside", "layout", "oci-layout"), 10, day)
 	var asked Options
 	part := Part{"store", func(_ context.Context, o Options) (int64, int, error) { asked = o; return 7, 1, nil }}
 	o := Options{Before: time.Now().Add(-30 * day)}
@@ -96,7 +98,7 @@ func TestPruneTree(t *testing.T) {
 	if len(got) != 3 || got[1].Items != 2 || got[2] != (Freed{Name: "store", Bytes: 7, Items: 1}) || asked != o {
 		t.Errorf("%+v, asked %+v", got, asked)
 	}
-	there(t, b, map[string]bool{"packages/aa": false, "packages/bb": true, "roots/old": false, "roots/new/blobs/sha256/x": true})
+	there(t, b, map[string]bool{"packages/aa": false, "packages/bb": true, "roots/old": false, "roots/new/blobs/sha256/x": true, "roots/beside/root.json": true})
 	part.Prune = func(context.Context, Options) (int64, int, error) { return 0, 0, ErrUntold }
 	if got, err := Prune(t.Context(), dir, []Part{part}, o); err != nil || got[2].Skipped == "" {
 		t.Errorf("%+v, %v", got, err)

@@ -147,7 +147,8 @@ func remove(path string) error {
 	return os.RemoveAll(trash)
 }
 
-// tree prunes a directory of files and OCI layouts: a layout goes whole.
+// tree prunes a directory of files and OCI layouts. A layout goes whole, and with
+// it a directory that holds one as "layout" besides what describes it.
 func tree(dir string) func(context.Context, Options) (int64, int, error) {
 	return func(ctx context.Context, o Options) (bytes int64, items int, err error) {
 		take := func(path string) error {
@@ -174,7 +175,7 @@ func tree(dir string) func(context.Context, Options) (int64, int, error) {
 					return err
 				}
 				return fs.SkipDir
-			case d.IsDir() && exists(filepath.Join(path, "oci-layout")):
+			case d.IsDir() && (exists(filepath.Join(path, "oci-layout")) || exists(filepath.Join(path, "layout", "oci-layout"))):
 				if !newest(path).Before(o.Before) {
 					return fs.SkipDir
 				}
