@@ -58,7 +58,11 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	if err != nil {
 		return nil, err
 	}
-	root, err := b.Make(ctx, e.request(n, o, ev))
+	req := e.request(n, o, ev)
+	if req.Helper, err = e.helper(ctx, n.Platform); err != nil {
+		return nil, err
+	}
+	root, err := b.Make(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +74,20 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 		ops = append(ops, r)
 	}
 	return ops, nil
+}
+
+// helper is a platform that runs natively where p is emulated.
+func (e *Engine) helper(ctx context.Context, p pipelines.Platform) (pipelines.Platform, error) {
+	caps, err := e.Builder.Capabilities(ctx)
+	if err != nil || !contains(caps.Emulated, p) {
+		return pipelines.Platform{}, err
+	}
+	for _, q := range caps.Platforms {
+		if !contains(caps.Emulated, q) {
+			return q, nil
+		}
+	}
+	return pipelines.Platform{}, nil
 }
 
 func (e *Engine) bootstrapper(n pipelines.Node, o pipelines.Bootstrap) (bootstrap.Bootstrapper, error) {
