@@ -125,9 +125,9 @@ func (e Env) path(p string) string {
 	return filepath.Join(e.Dir, p)
 }
 
-// shown is a path as people want to read it: relative where that is shorter.
+// shown is a path as people want to read it: relative below the working directory.
 func (e Env) shown(p string) string {
-	if rel, err := filepath.Rel(e.Dir, p); err == nil && len(rel) < len(p) {
+	if rel, err := filepath.Rel(e.Dir, p); err == nil && filepath.IsLocal(rel) {
 		return rel
 	}
 	return p
