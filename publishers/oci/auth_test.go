@@ -111,6 +111,19 @@ func TestCredentialPrintsNoSecret(t *testing.T) {
 	}
 }
 
+func TestCredentialOfDockerHub(t *testing.T) {
+	p := New(Options{Credentials: map[string]publishers.Credential{"index.docker.io": {User: "robot"}}})
+	for ref, want := range map[string]bool{"debian": true, "docker.io/robot/x": true, "ghcr.io/robot/x": false} {
+		repo, err := parseRepository(ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := p.credential(repo); got != want {
+			t.Errorf("%s: a credential was found: %v, want %v", ref, got, want)
+		}
+	}
+}
+
 func TestTLS(t *testing.T) {
 	r := registrytest.Start(t, registrytest.TLS())
 	layout := makeBundle(t, "gzip", 100, "linux/amd64")

@@ -8,7 +8,6 @@ import (
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.podman.io/image/v5/manifest"
 )
 
 // image is one platform's image in a layout on disk.
@@ -26,65 +25,28 @@ func (m image) blobs() []v1.Descriptor {
 	return append([]v1.Descriptor{m.desc, m.manifest.Config}, m.manifest.Layers...)
 }
 
-// readLayout lists the images of a layout, sorted by platform. It descends into
-// nested indexes and leaves out attestations and other manifests without a
-// known platform.
+// readLayout lists the images of a layout, sorted by platform, without attestations.
 func readLayout(dir string) ([]image, error) {
 	l, err := oci.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	idx, err := l.Index()
+	ds, err := l.Images()
 	if err != nil {
 		return nil, err
 	}
 	var out []image
-	if err := collect(l, idx, 0, &out); err != nil {
-		return nil, err
+	for _, d := range ds {
+		m, err := readImage(l, d)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, m)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%s: the layout holds no image with a known platform", dir)
 	}
 	return sortImages(out)
-}
-
-// maxDepth bounds how deep indexes nest in each other.
-const maxDepth = 8
-
-func collect(l *oci.Layout, idx v1.Index, depth int, out *[]image) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%s: indexes nest deeper than %d", l.Dir(), maxDepth)
-	}
-	for _, d := range idx.Manifests {
-		switch d.MediaType {
-		case v1.MediaTypeImageIndex, manifest.DockerV2ListMediaType:
-			var nested v1.Index
-			if err := l.ReadJSON(d, &nested); err != nil {
-				return fmt.Errorf("index: %w", err)
-			}
-			if err := collect(l, nested, depth+1, out); err != nil {
-				return err
-			}
-		case v1.MediaTypeImageManifest, manifest.DockerV2Schema2MediaType:
-			if isAttestation(d) {
-				continue
-			}
-			m, err := readImage(l, d)
-			if err != nil {
-				return err
-			}
-			if m.platform.Architecture != "unknown" {
-				*out = append(*out, m)
-			}
-		}
-	}
-	return nil
-}
-
-// isAttestation knows the manifests BuildKit adds beside each image.
-func isAttestation(d v1.Descriptor) bool {
-	return d.Annotations["vnd.docker.reference.type"] != "" || d.ArtifactType != "" ||
-		d.Platform != nil && d.Platform.Architecture == "unknown"
 }
 
 func readImage(l *oci.Layout, d v1.Descriptor) (image, error) {

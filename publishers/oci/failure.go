@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -127,9 +128,9 @@ func (r *remote) fix(err error) string {
 		return ""
 	case strings.Contains(err.Error(), "getting username and password"):
 		return r.p.loginHint(r.repo, r.sys)
-	case s == http.StatusUnauthorized:
-		return r.p.loginHint(r.repo, r.sys)
-	case s == http.StatusForbidden:
+	case errors.Is(err, fs.ErrNotExist):
+		return "another run may have replaced the layout meanwhile: run again"
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
 		return r.p.loginHint(r.repo, r.sys)
 	case s == http.StatusRequestEntityTooLarge:
 		return fmt.Sprintf("%s or a proxy before it limits the size of an upload (nginx: client_max_body_size): raise it, or make the layer smaller", host)

@@ -126,7 +126,7 @@ func offered(ctx context.Context, src types.ImageSource, raw []byte, mediaType s
 			return nil, fmt.Errorf("manifest list: %w", err)
 		}
 		for _, d := range idx.Manifests {
-			if d.Platform != nil && !isAttestation(d) {
+			if d.Platform != nil && !oci.IsAttestation(d) {
 				found = append(found, *d.Platform)
 			}
 		}

@@ -55,7 +55,11 @@ func (p *Publisher) system(repo reference.Named, insecure bool) (*types.SystemCo
 // credential finds the credential given as a value for a repository's registry.
 func (p *Publisher) credential(repo reference.Named) (publishers.Credential, bool) {
 	host := reference.Domain(repo)
-	for _, h := range []string{host, strings.TrimSuffix(host, ":443"), host + ":443"} {
+	names := []string{host, strings.TrimSuffix(host, ":443"), host + ":443"}
+	if host == "docker.io" {
+		names = append(names, "index.docker.io", "registry-1.docker.io")
+	}
+	for _, h := range names {
 		if c, ok := p.o.Credentials[h]; ok {
 			return c, true
 		}
