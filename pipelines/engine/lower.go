@@ -173,18 +173,20 @@ func (e *Engine) Offered(ctx context.Context, t pipelines.Target) (offered, runn
 	if err != nil {
 		return nil, nil, err
 	}
-	if offered, err = e.sourceOffers(ctx, g.Base()); err != nil {
-		return nil, nil, err
-	}
-	if len(t.Platforms) > 0 {
-		offered = intersect(t.Platforms, offered)
-	}
 	caps, err := e.Builder.Capabilities(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if !caps.Available {
 		return nil, nil, &builders.UnavailableError{Builder: e.Builder.Name(), Reason: caps.Reason, Fix: caps.Fix}
+	}
+	if _, ok := g.Base().Op.(pipelines.Scratch); ok {
+		offered = caps.Platforms // the empty image is for any platform
+	} else if offered, err = e.sourceOffers(ctx, g.Base()); err != nil {
+		return nil, nil, err
+	}
+	if len(t.Platforms) > 0 {
+		offered = intersect(t.Platforms, offered)
 	}
 	return offered, intersect(offered, caps.Platforms), nil
 }
