@@ -3,8 +3,8 @@
 package buildah_test
 
 import (
+	"context"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -24,7 +24,7 @@ func opener(o builders.Options) func(t *testing.T) builders.Builder {
 	return func(t *testing.T) builders.Builder {
 		t.Helper()
 		o := o
-		o.StateDir = filepath.Join(t.TempDir(), "state")
+		o.StateDir = stateDir(t, o)
 		o.Log = testLog{t}
 		b, err := buildah.Backend().Open(t.Context(), o)
 		if err != nil {
@@ -32,6 +32,26 @@ func opener(o builders.Options) func(t *testing.T) builders.Builder {
 		}
 		return b
 	}
+}
+
+// stateDir makes a state directory and removes it afterwards. Files of subordinate
+// ids are not an ordinary user's to remove: pruning does.
+func stateDir(t testing.TB, o builders.Options) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cfbuild-state-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		o.StateDir = dir
+		if _, err := buildah.Prune(context.Background(), o, 0, 0); err != nil {
+			t.Errorf("prune: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 type testLog struct{ t *testing.T }

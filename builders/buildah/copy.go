@@ -110,6 +110,9 @@ func (c *copying) tree(src, dst string) error {
 			// Only what is below may be wanted: the directory is made when it is.
 			return c.below(src, dst)
 		}
+		if _, err := c.to.mkdirs(path.Dir(dst), c.uid, c.gid); err != nil {
+			return err
+		}
 		if err := os.Mkdir(c.to.join(dst), 0o700); err != nil {
 			return inImage(err, dst)
 		}

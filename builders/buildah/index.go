@@ -79,11 +79,11 @@ type wip struct {
 }
 
 func (st *store) begin(key string) (*wip, error) {
-	w := &wip{st: st, layer: newID()}
-	var err error
-	if w.held, err = tryLock(filepath.Join(st.wipDir(), w.layer), unix.LOCK_EX); err != nil {
+	held, err := ownFile(st.wipDir(), "")
+	if err != nil {
 		return nil, err
 	}
+	w := &wip{st: st, layer: filepath.Base(held.f.Name()), held: held}
 	if _, err := w.held.f.WriteString(key); err != nil {
 		w.held.remove()
 		return nil, err

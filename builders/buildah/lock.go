@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -97,15 +98,24 @@ func workDir(parent string) (dir string, held *fileLock, err error) {
 			l.remove()
 		}
 	}
-	id := newID()
-	held, err = tryLock(filepath.Join(parent, id+".lock"), unix.LOCK_EX)
-	if err != nil {
+	if held, err = ownFile(parent, ".lock"); err != nil {
 		return "", nil, err
 	}
-	dir = filepath.Join(parent, id)
+	dir = strings.TrimSuffix(held.f.Name(), ".lock")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		held.remove()
 		return "", nil, err
 	}
 	return dir, held, nil
+}
+
+// ownFile makes a file of a new name and holds its lock. Who sweeps may hold the
+// lock of a file just made, and then removes it: the next name will do.
+func ownFile(dir, suffix string) (*fileLock, error) {
+	for {
+		l, err := tryLock(filepath.Join(dir, newID()+suffix), unix.LOCK_EX)
+		if !errors.Is(err, errLocked) {
+			return l, err
+		}
+	}
 }

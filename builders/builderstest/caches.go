@@ -25,6 +25,19 @@ func (s *suite) several(dir string, last string) pipelines.Image {
 	)
 }
 
+// Digest builds an image with a bit of everything and gives its manifest's digest.
+// It is the same whoever builds it, by whatever means.
+func Digest(t *testing.T, b builders.Builder) string {
+	t.Helper()
+	p := pipelines.HostPlatform()
+	s := &suite{p: p, base: busyboxBase(t, p)}
+	img := s.several(local(t), "echo end > /end; rm -r /srv; mkdir -p /srv/deep; chown 1000 /opt/attr; cp -a /opt/cap /opt/capped; adduser -D someone || true").Then(
+		pipelines.Run{Shell: "mkdir own; echo x > own/x; ln own/x own/y; chmod 711 own", User: "user", Dir: "/home/user"},
+		pipelines.Run{Shell: "rm -r /opt/sgid /data/z; echo 1 > /opt/sgid; chmod 700 /"},
+		pipelines.Copy{From: s.image(), Src: []string{"/opt"}, Dst: "/copied"})
+	return buildWith(t, b, img).Digest
+}
+
 var cacheCases = []testCase{
 	{"the same twice", func(t *testing.T, s *suite) {
 		dir := local(t)

@@ -78,7 +78,7 @@ var runCases = []testCase{
 		got := s.build(t, s.image().Then(pipelines.Run{Shell: `
 			mkdir /made; cd /made
 			touch f; chown 1000:1234 f; chmod 6751 f; ln f g; ln -s f h; mkfifo p; chmod 0700 /made
-			touch -d 2001-02-03 old; ln /opt/one linked; chmod 0000 p; chown 65534 .`}))
+			touch -d '2001-02-03 00:00:00' old; ln /opt/one linked; chmod 0000 p; chown 65534 .`}))
 		got.want(t, "made dir 0700 65534:0", "made/f file 6751 1000:1234", "made/g file 6751 1000:1234 = made/f", "made/h symlink 0777 0:0 -> f", "made/p fifo 0000 0:0")
 		if e, _ := listing.Find(got.entries, "made/old"); e.Time != time.Date(2001, 2, 3, 0, 0, 0, 0, time.UTC).Unix() {
 			t.Errorf("an old time stamp was changed: %d", e.Time)
@@ -106,13 +106,13 @@ var runCases = []testCase{
 			ls /sys/class/net > /dev/null
 			tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | grep -v -e ^lo$ -e ^sit0$ -e ^tunl0$ -e ^ip6tnl0$ -e ^gre0$ -e ^gretap0$ -e ^erspan0$ -e ^ip_vti0$ -e ^ip6_vti0$ -e ^ip6gre0$ > /interfaces || true
 			ping -c 1 -W 2 127.0.0.1 > /dev/null 2>&1 || true
-			if wget -q -T 2 -O - http://` + addr + `/ 2> /dev/null; then echo reached > /reached; fi`}))
+			if wget -q -O - http://` + addr + `/ 2> /dev/null; then echo reached > /reached; fi`}))
 		got.content(t, "interfaces", "")
 		got.want(t, "- reached")
 	}},
 	{"network host", func(t *testing.T, s *suite) {
 		addr := listen(t)
-		got := s.build(t, s.image().Then(pipelines.Run{Shell: "wget -q -T 10 -O /answer http://" + addr + "/"}))
+		got := s.build(t, s.image().Then(pipelines.Run{Shell: "wget -q -O /answer http://" + addr + "/"}))
 		got.content(t, "answer", "hello")
 	}},
 	{"secrets", func(t *testing.T, s *suite) {

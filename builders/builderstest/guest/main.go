@@ -29,10 +29,5 @@ func main() {
 			panic(err)
 		}
 		os.Exit(n)
-	case "crash":
-		if err := syscall.Kill(os.Getpid(), syscall.SIGSEGV); err != nil {
-			panic(err)
-		}
-		select {}
 	}
 }
