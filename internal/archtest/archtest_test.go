@@ -25,6 +25,7 @@ var table = []struct {
 	pure bool
 	may  []string
 }{
+	{room: ".", pure: true}, // go.mod and go.sum, embedded for cfbuild init
 	{room: "pipelines", pure: true},
 	{room: "pipelines/engine", may: []string{"pipelines", "builders", "publishers", "bootstrap", "pipelines/lock", "site"}},
 	{room: "pipelines/lock", may: []string{"pipelines", "site"}},

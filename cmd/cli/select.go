@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/site"
+)
+
+// siteFile is read when no site is named.
+const siteFile = "cfbuild.toml"
+
+// loadSite gives the site: --site, CFBUILD_SITE, ./cfbuild.toml, public.
+func (p *program) loadSite() (site.Site, error) {
+	name := p.siteName
+	if name == "" {
+		name = p.env.Getenv("CFBUILD_SITE")
+	}
+	if name == "" {
+		if _, err := os.Stat(p.env.path(siteFile)); err == nil {
+			name = "./" + siteFile
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return site.Site{}, err
+		}
+	}
+	s, err := site.Load(name, site.LoadOptions{Getenv: p.env.Getenv, Now: p.env.Now(), Dir: p.env.Dir})
+	var bad *site.InvalidError
+	if errors.As(err, &bad) && bad.File == "" && strings.HasPrefix(bad.Key, "site ") {
+		return s, &usageError{err: err} // the name is wrong, not a file
+	}
+	return s, err
+}
+
+// load gives the site and the targets at it.
+func (p *program) load() (site.Site, pipelines.Pipeline, error) {
+	s, err := p.loadSite()
+	if err != nil {
+		return s, pipelines.Pipeline{}, err
+	}
+	if p.app.Pipeline == nil {
+		return s, pipelines.Pipeline{}, nil
+	}
+	pl := p.app.Pipeline(s)
+	return s, pl, pl.Check()
+}
+
+// targets finds what the user named, each once.
+func (p *program) targets(pl pipelines.Pipeline, names []string) ([]pipelines.Target, error) {
+	var out []pipelines.Target
+	for _, name := range names {
+		t, err := pl.Target(name)
+		if err != nil {
+			return nil, &usageError{err: err}
+		}
+		if !slices.ContainsFunc(out, func(o pipelines.Target) bool { return o.Name == t.Name }) {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// builderFlags choose and set up a builder.
+type builderFlags struct {
+	builder, isolation, driver string
+	jobs                       int
+}
+
+// openBuilder gives the builder named by "auto" or NAME[:ADDRESS], and what it
+// can do. With auto, said takes why others were passed over.
+func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, builders.Capabilities, error) {
+	i, address, err := p.findBackend(f.builder)
+	if err != nil {
+		return nil, builders.Capabilities{}, err
+	}
+	if i < 0 {
+		return p.firstBuilder(ctx, f, stateDir, said)
+	}
+	return p.tryBuilder(ctx, p.app.Backends[i], address, f, stateDir)
+}
+
+// findBackend reads --builder; -1 stands for "auto".
+func (p *program) findBackend(flag string) (i int, address string, err error) {
+	name, address, _ := strings.Cut(flag, ":")
+	if name == "auto" {
+		if address != "" {
+			return -1, "", usagef("name the builder: NAME:"+address, "--builder %q: auto takes no address", flag)
+		}
+		return -1, "", nil
+	}
+	i = slices.IndexFunc(p.app.Backends, func(b builders.Backend) bool { return b.Name == name })
+	if i < 0 {
+		names := append([]string{"auto"}, backendNames(p.app.Backends)...)
+		return i, "", p.unknown("builder", name, names, "there are: "+strings.Join(names, ", "))
+	}
+	return i, address, nil
+}
+
+func (p *program) firstBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, builders.Capabilities, error) {
+	var errs []error
+	for _, b := range p.app.Backends {
+		builder, caps, err := p.tryBuilder(ctx, b, "", f, stateDir)
+		if err == nil {
+			for _, e := range errs {
+				said(e.Error())
+			}
+			return builder, caps, nil
+		}
+		if !errors.Is(err, builders.ErrUnavailable) || ctx.Err() != nil {
+			return nil, caps, err
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, builders.Capabilities{}, &builders.UnavailableError{Builder: "auto", Reason: "this program has no backend",
+			Fix: "list backends in cli.App"}
+	}
+	return nil, builders.Capabilities{}, &hintError{errors.Join(errs...), p.app.name() + " doctor says what is missing"}
+}
+
+// tryBuilder opens one backend; the error matches [builders.ErrUnavailable] when
+// it is not for this machine.
+func (p *program) tryBuilder(ctx context.Context, b builders.Backend, address string, f builderFlags, stateDir string) (builders.Builder, builders.Capabilities, error) {
+	var none builders.Capabilities
+	if b.Open == nil {
+		return nil, none, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub}
+	}
+	o := builders.Options{Address: address, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
+	if o.Isolation == "auto" {
+		o.Isolation = ""
+	}
+	if o.Driver == "auto" {
+		o.Driver = ""
+	}
+	builder, err := b.Open(ctx, o)
+	if err != nil {
+		return nil, none, err
+	}
+	caps, err := builder.Capabilities(ctx)
+	if err != nil {
+		return nil, none, fmt.Errorf("builder %s: %w", b.Name, err)
+	}
+	if !caps.Available {
+		return nil, caps, &builders.UnavailableError{Builder: b.Name, Reason: caps.Reason, Fix: caps.Fix}
+	}
+	return builder, caps, nil
+}
+
+func backendNames(all []builders.Backend) []string {
+	var out []string
+	for _, b := range all {
+		out = append(out, b.Name)
+	}
+	return out
+}
