@@ -216,6 +216,11 @@ func (a *apt) run(status string, args ...string) []string {
 func (a *apt) status(pkgs []string) string {
 	a.t.Helper()
 	var out strings.Builder
+	wanted := map[string]bool{}
+	for _, p := range pkgs {
+		name, _, _ := strings.Cut(p, "=")
+		wanted[name] = true
+	}
 	lists, _ := filepath.Glob(filepath.Join(a.dir, "var/lib/apt/lists/*_Packages"))
 	for _, l := range lists {
 		data, err := os.ReadFile(l)
@@ -223,6 +228,10 @@ func (a *apt) status(pkgs []string) string {
 			a.t.Fatal(err)
 		}
 		for stanza := range strings.SplitSeq(string(data), "\n\n") {
+			first, _, _ := strings.Cut(stanza, "\n")
+			if !wanted[strings.TrimPrefix(first, "Package: ")] {
+				continue
+			}
 			var name, version string
 			for line := range strings.Lines(stanza) {
 				if v, ok := strings.CutPrefix(line, "Package: "); ok {
