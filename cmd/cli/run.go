@@ -177,7 +177,7 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		return stateError(r.stateDir, err)
 	}
 	defer leave()
-	builder, caps, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
+	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
 	if err != nil {
 		return err
 	}
@@ -191,12 +191,12 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(secretsThere(pl, r.secrets), runnable(builder.Name(), caps, pl)); err != nil {
+	if err := secretsThere(pl, r.secrets); err != nil {
 		return err
 	}
-	built, err := e.Run(ctx, pl)
+	built, err := runChecked(ctx, e, pl)
 	rep.built(built)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || len(built.Artifacts) == 0 {
 		return errors.Join(err, ctx.Err())
 	}
 	var formats []pipelines.Format
@@ -207,6 +207,29 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		Push: r.repos, Tags: r.tags, MediaType: r.flags.mediaType.value})
 	rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
 	return errors.Join(err, pushErr)
+}
+
+// runChecked runs the plan and meanwhile checks that the builder can do all of it:
+// if it cannot, that is said before much is fetched.
+func runChecked(ctx context.Context, e *engine.Engine, pl pipelines.Plan) (engine.Built, error) {
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	checked := make(chan error, 1)
+	go func() {
+		caps, err := e.Builder.Capabilities(inner)
+		if err == nil {
+			err = runnable(e.Builder.Name(), caps, pl)
+		}
+		if err != nil {
+			stop(err)
+		}
+		checked <- err
+	}()
+	built, err := e.Run(inner, pl)
+	if cannot := <-checked; cannot != nil && ctx.Err() == nil {
+		return engine.Built{}, cannot
+	}
+	return built, err
 }
 
 func (p *program) engine(r *request, b builders.Builder, sink pipelines.Sink) *engine.Engine {
