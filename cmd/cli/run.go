@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -125,6 +127,10 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 	return r, nil
 }
 
+// tempDir is the directory of the state directory for what is too large for
+// memory; a run that was killed may leave something there.
+const tempDir = "tmp"
+
 func (p *program) publisher(r request) (Publisher, error) {
 	if p.app.Publisher == nil {
 		return nil, errors.New("publisher: this program has none; set Publisher in cli.App")
@@ -134,7 +140,7 @@ func (p *program) publisher(r request) (Publisher, error) {
 		return nil, err
 	}
 	return p.app.Publisher(PublisherOptions{Site: r.site, Credentials: credentials, AuthFile: p.env.Getenv("REGISTRY_AUTH_FILE"),
-		Project: p.env.Getenv("CI_REGISTRY_IMAGE")}), nil
+		Project: p.env.Getenv("CI_REGISTRY_IMAGE"), TempDir: filepath.Join(r.stateDir, tempDir)}), nil
 }
 
 func (p *program) run(ctx context.Context, f runFlags, names []string) error {
@@ -177,6 +183,9 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		return stateError(r.stateDir, err)
 	}
 	defer leave()
+	if err := os.MkdirAll(filepath.Join(r.stateDir, tempDir), 0o700); err != nil {
+		return stateError(r.stateDir, err)
+	}
 	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
 	if err != nil {
 		return err

@@ -144,6 +144,9 @@ func (p *program) startBuilder(ctx context.Context, b builders.Backend, address 
 	}
 	builder, err := b.Open(ctx, o)
 	if err != nil {
+		if address != "" && !errors.Is(err, builders.ErrUnavailable) {
+			err = &usageError{err: err} // the address is the user's
+		}
 		return nil, err
 	}
 	out := &probed{Builder: builder, done: make(chan struct{}), unavailable: func(err error) error { return err }}
