@@ -44,7 +44,7 @@ func (p *program) cacheSizeCommand() *cobra.Command {
 			}
 			var all []cache.Usage
 			total := int64(0)
-			for _, name := range append([]string{"bootstrap", "artifacts"}, backendNames(p.app.Backends)...) {
+			for _, name := range append([]string{"bootstrap", "artifacts", tempDir}, backendNames(p.app.Backends)...) {
 				u, err := cache.Size(name, filepath.Join(dir, name))
 				if err == nil && u.Unread > 0 { // the ids of a user namespace own them: ask the backend
 					err = p.backendSize(cmd.Context(), &u)
@@ -99,7 +99,7 @@ func (p *program) cachePruneCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := cache.Options{Before: p.env.Now().Add(-older), DryRun: dry}
+			o := cache.Options{Before: p.env.Now().Add(-older), Now: p.env.Now(), DryRun: dry}
 			if all {
 				older = 0
 				o.Before = p.env.Now().Add(time.Second) // also what was made in this second

@@ -92,12 +92,13 @@ func ExitCode(err error) int {
 }
 
 // printError writes "NAME: what: cause" for each of the joined errors, then
-// "NAME: hint: …" for each hint in them, once. Errors that only say that a run
-// was cancelled are left out when it was interrupted.
+// "NAME: hint: …" for each hint in them, once. Where a run was interrupted, that is
+// said once, and errors that only repeat it are left out.
 func printError(w io.Writer, name string, err error) {
 	all := split(err)
 	if errors.Is(err, errInterrupted) {
-		all = slices.DeleteFunc(all, func(e error) bool { return e != errInterrupted && errors.Is(e, context.Canceled) })
+		all = slices.DeleteFunc(all, func(e error) bool { return errors.Is(e, errInterrupted) || errors.Is(e, context.Canceled) })
+		all = append(all, errInterrupted)
 	}
 	var hints []string
 	for _, e := range all {

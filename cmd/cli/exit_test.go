@@ -69,6 +69,7 @@ func TestPrintError(t *testing.T) {
 		{"several in one message", fmt.Errorf("both: %w and %w", advice, errors.New("x")), "p: both: no room and x\np: hint: make room\n"},
 		{"a hint about all", &hintError{errors.Join(errors.New("x"), advice), "try y"}, "p: x\np: no room\np: hint: make room\np: hint: try y\n"},
 		{"interrupted", errors.Join(&engine.JobError{Job: "a", Err: context.Canceled}, errInterrupted), "p: interrupted\n"},
+		{"interrupted by cause", errors.Join(&engine.JobError{Job: "a", Err: errInterrupted}, errors.New("x")), "p: x\np: interrupted\n"},
 	} {
 		var b bytes.Buffer
 		printError(&b, "p", c.err)

@@ -71,7 +71,10 @@ type fakeBuilder struct {
 	caps builders.Capabilities
 }
 
-func openFake(context.Context, builders.Options) (builders.Builder, error) {
+func openFake(_ context.Context, o builders.Options) (builders.Builder, error) {
+	if o.Address != "" {
+		return nil, fmt.Errorf("builder fake: takes no address, got %q", o.Address)
+	}
 	return fakeBuilder{"fake", builders.Capabilities{Available: true, Platforms: linuxAll[:2], Emulated: linuxAll[1:2],
 		Detail: []string{"storage: none"}, Secrets: true}}, nil
 }

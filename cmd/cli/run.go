@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -125,6 +127,10 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 	return r, nil
 }
 
+// tempDir is the directory of the state directory for what is too large for
+// memory; a run that was killed may leave something there.
+const tempDir = "tmp"
+
 func (p *program) publisher(r request) (Publisher, error) {
 	if p.app.Publisher == nil {
 		return nil, errors.New("publisher: this program has none; set Publisher in cli.App")
@@ -134,7 +140,7 @@ func (p *program) publisher(r request) (Publisher, error) {
 		return nil, err
 	}
 	return p.app.Publisher(PublisherOptions{Site: r.site, Credentials: credentials, AuthFile: p.env.Getenv("REGISTRY_AUTH_FILE"),
-		Project: p.env.Getenv("CI_REGISTRY_IMAGE")}), nil
+		Project: p.env.Getenv("CI_REGISTRY_IMAGE"), TempDir: filepath.Join(r.stateDir, tempDir)}), nil
 }
 
 func (p *program) run(ctx context.Context, f runFlags, names []string) error {
@@ -177,7 +183,10 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		return stateError(r.stateDir, err)
 	}
 	defer leave()
-	builder, caps, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
+	if err := os.MkdirAll(filepath.Join(r.stateDir, tempDir), 0o700); err != nil {
+		return stateError(r.stateDir, err)
+	}
+	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
 	if err != nil {
 		return err
 	}
@@ -191,12 +200,12 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(secretsThere(pl, r.secrets), runnable(builder.Name(), caps, pl)); err != nil {
+	if err := secretsThere(pl, r.secrets); err != nil {
 		return err
 	}
-	built, err := e.Run(ctx, pl)
+	built, err := runChecked(ctx, e, pl)
 	rep.built(built)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || len(built.Artifacts) == 0 {
 		return errors.Join(err, ctx.Err())
 	}
 	var formats []pipelines.Format
@@ -207,6 +216,29 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		Push: r.repos, Tags: r.tags, MediaType: r.flags.mediaType.value})
 	rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
 	return errors.Join(err, pushErr)
+}
+
+// runChecked runs the plan and meanwhile checks that the builder can do all of it:
+// if it cannot, that is said before much is fetched.
+func runChecked(ctx context.Context, e *engine.Engine, pl pipelines.Plan) (engine.Built, error) {
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	checked := make(chan error, 1)
+	go func() {
+		caps, err := e.Builder.Capabilities(inner)
+		if err == nil {
+			err = runnable(e.Builder.Name(), caps, pl)
+		}
+		if err != nil {
+			stop(err)
+		}
+		checked <- err
+	}()
+	built, err := e.Run(inner, pl)
+	if cannot := <-checked; cannot != nil && ctx.Err() == nil {
+		return engine.Built{}, cannot
+	}
+	return built, err
 }
 
 func (p *program) engine(r *request, b builders.Builder, sink pipelines.Sink) *engine.Engine {

@@ -73,17 +73,116 @@ type builderFlags struct {
 	jobs                       int
 }
 
-// openBuilder gives the builder named by "auto" or NAME[:ADDRESS], and what it
-// can do. With auto, said takes why others were passed over.
-func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, builders.Capabilities, error) {
+// openBuilder gives the builder named by "auto" or NAME[:ADDRESS]. Where there is
+// no choice, what it can do is found out meanwhile: asking costs a process, and a
+// run that finds everything built need not wait for it. With auto and several
+// backends, said takes why others were passed over.
+func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, error) {
 	i, address, err := p.findBackend(f.builder)
 	if err != nil {
-		return nil, builders.Capabilities{}, err
+		return nil, err
 	}
-	if i < 0 {
-		return p.firstBuilder(ctx, f, stateDir, said)
+	if i >= 0 {
+		return p.startBuilder(ctx, p.app.Backends[i], address, f, stateDir)
 	}
-	return p.tryBuilder(ctx, p.app.Backends[i], address, f, stateDir)
+	var open []builders.Backend
+	var errs []error
+	for _, b := range p.app.Backends {
+		if b.Open == nil {
+			errs = append(errs, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub})
+			continue
+		}
+		open = append(open, b)
+	}
+	for k, b := range open {
+		builder, err := p.startBuilder(ctx, b, "", f, stateDir)
+		if err == nil && k < len(open)-1 {
+			err = available(ctx, builder)
+		}
+		if err == nil {
+			for _, e := range errs {
+				said(e.Error())
+			}
+			return p.advised(builder, errs), nil
+		}
+		if !errors.Is(err, builders.ErrUnavailable) || ctx.Err() != nil {
+			return nil, err
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, &builders.UnavailableError{Builder: "auto", Reason: "this program has no backend", Fix: "list backends in cli.App"}
+	}
+	return nil, p.noBuilder(errs)
+}
+
+func (p *program) noBuilder(errs []error) error {
+	return &hintError{errors.Join(errs...), p.app.name() + " doctor says what is missing"}
+}
+
+// probed is a builder whose capabilities are asked for already.
+type probed struct {
+	builders.Builder
+	done chan struct{}
+	caps builders.Capabilities
+	err  error
+	// unavailable words the error for a builder that does not work here.
+	unavailable func(error) error
+}
+
+// startBuilder opens a backend and starts asking what it can do.
+func (p *program) startBuilder(ctx context.Context, b builders.Backend, address string, f builderFlags, stateDir string) (*probed, error) {
+	if b.Open == nil {
+		return nil, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub}
+	}
+	o := builders.Options{Address: address, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
+	if o.Isolation == "auto" {
+		o.Isolation = ""
+	}
+	if o.Driver == "auto" {
+		o.Driver = ""
+	}
+	builder, err := b.Open(ctx, o)
+	if err != nil {
+		if address != "" && !errors.Is(err, builders.ErrUnavailable) {
+			err = &usageError{err: err} // the address is the user's
+		}
+		return nil, err
+	}
+	out := &probed{Builder: builder, done: make(chan struct{}), unavailable: func(err error) error { return err }}
+	go func() {
+		defer close(out.done)
+		out.caps, out.err = builder.Capabilities(ctx)
+		if out.err != nil && ctx.Err() == nil {
+			out.err = fmt.Errorf("builder %s: %w", b.Name, out.err)
+		}
+	}()
+	return out, nil
+}
+
+// Capabilities fails where the builder does not work on this machine: everything
+// that asks has use for it.
+func (b *probed) Capabilities(ctx context.Context) (builders.Capabilities, error) {
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return builders.Capabilities{}, context.Cause(ctx)
+	}
+	if b.err == nil && !b.caps.Available {
+		return b.caps, b.unavailable(&builders.UnavailableError{Builder: b.Name(), Reason: b.caps.Reason, Fix: b.caps.Fix})
+	}
+	return b.caps, b.err
+}
+
+func available(ctx context.Context, b builders.Builder) error {
+	_, err := b.Capabilities(ctx)
+	return err
+}
+
+// advised makes the builder's own error tell of those that were tried before.
+func (p *program) advised(b *probed, before []error) *probed {
+	b.unavailable = func(err error) error { return p.noBuilder(append(slices.Clone(before), err)) }
+	return b
 }
 
 // findBackend reads --builder; -1 stands for "auto".
@@ -101,56 +200,6 @@ func (p *program) findBackend(flag string) (i int, address string, err error) {
 		return i, "", p.unknown("builder", name, names, "there are: "+strings.Join(names, ", "))
 	}
 	return i, address, nil
-}
-
-func (p *program) firstBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, builders.Capabilities, error) {
-	var errs []error
-	for _, b := range p.app.Backends {
-		builder, caps, err := p.tryBuilder(ctx, b, "", f, stateDir)
-		if err == nil {
-			for _, e := range errs {
-				said(e.Error())
-			}
-			return builder, caps, nil
-		}
-		if !errors.Is(err, builders.ErrUnavailable) || ctx.Err() != nil {
-			return nil, caps, err
-		}
-		errs = append(errs, err)
-	}
-	if len(errs) == 0 {
-		return nil, builders.Capabilities{}, &builders.UnavailableError{Builder: "auto", Reason: "this program has no backend",
-			Fix: "list backends in cli.App"}
-	}
-	return nil, builders.Capabilities{}, &hintError{errors.Join(errs...), p.app.name() + " doctor says what is missing"}
-}
-
-// tryBuilder opens one backend; the error matches [builders.ErrUnavailable] when
-// it is not for this machine.
-func (p *program) tryBuilder(ctx context.Context, b builders.Backend, address string, f builderFlags, stateDir string) (builders.Builder, builders.Capabilities, error) {
-	var none builders.Capabilities
-	if b.Open == nil {
-		return nil, none, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub}
-	}
-	o := builders.Options{Address: address, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
-	if o.Isolation == "auto" {
-		o.Isolation = ""
-	}
-	if o.Driver == "auto" {
-		o.Driver = ""
-	}
-	builder, err := b.Open(ctx, o)
-	if err != nil {
-		return nil, none, err
-	}
-	caps, err := builder.Capabilities(ctx)
-	if err != nil {
-		return nil, none, fmt.Errorf("builder %s: %w", b.Name, err)
-	}
-	if !caps.Available {
-		return nil, caps, &builders.UnavailableError{Builder: b.Name, Reason: caps.Reason, Fix: caps.Fix}
-	}
-	return builder, caps, nil
 }
 
 func backendNames(all []builders.Backend) []string {

@@ -41,7 +41,7 @@ var table = []struct {
 	{room: "publishers", pure: true, may: []string{"pipelines", "site"}},
 	{room: "publishers/...", may: []string{"pipelines", "site", "publishers"}},
 	{room: "ci/...", pure: true, may: []string{"pipelines", "site"}},
-	{room: "cmd/cli/...", may: []string{"pipelines/...", "site", "recipes/...", "bootstrap", "builders", "publishers/...", "ci/..."}},
+	{room: "cmd/cli/...", may: []string{"cmd/cli/...", "pipelines/...", "site", "recipes/...", "bootstrap", "builders", "publishers/...", "ci/..."}},
 	{room: "cmd/cfbuild", may: []string{"..."}},
 	{room: "internal/...", may: []string{"pipelines", "site", "builders"}},
 	{room: "examples/...", may: []string{"..."}},

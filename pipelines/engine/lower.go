@@ -82,10 +82,8 @@ func (e *Engine) helper(ctx context.Context, p pipelines.Platform) (pipelines.Pl
 	if err != nil || !contains(caps.Emulated, p) {
 		return pipelines.Platform{}, err
 	}
-	for _, q := range caps.Platforms {
-		if !contains(caps.Emulated, q) {
-			return q, nil
-		}
+	if host := pipelines.HostPlatform(); contains(caps.Platforms, host) && !contains(caps.Emulated, host) {
+		return host, nil
 	}
 	return pipelines.Platform{}, nil
 }

@@ -90,17 +90,18 @@ func TestPruneTree(t *testing.T) {
 	write(t, filepath.Join(b, "roots", "beside", "layout", "oci-layout"), 10, day)
 	var asked Options
 	part := Part{"store", func(_ context.Context, o Options) (int64, int, error) { asked = o; return 7, 1, nil }}
-	o := Options{Before: time.Now().Add(-30 * day)}
+	write(t, filepath.Join(dir, "tmp", "left"), 10, time.Hour)
+	o := Options{Before: time.Now().Add(-30 * day), Now: time.Now()}
 	got, err := Prune(t.Context(), dir, []Part{part}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 3 || got[1].Items != 2 || got[2] != (Freed{Name: "store", Bytes: 7, Items: 1}) || asked != o {
+	if len(got) != 4 || got[1].Items != 2 || got[2].Items != 1 || got[3] != (Freed{Name: "store", Bytes: 7, Items: 1}) || asked != o {
 		t.Errorf("%+v, asked %+v", got, asked)
 	}
 	there(t, b, map[string]bool{"packages/aa": false, "packages/bb": true, "roots/old": false, "roots/new/blobs/sha256/x": true, "roots/beside/root.json": true})
 	part.Prune = func(context.Context, Options) (int64, int, error) { return 0, 0, ErrUntold }
-	if got, err := Prune(t.Context(), dir, []Part{part}, o); err != nil || got[2].Skipped == "" {
+	if got, err := Prune(t.Context(), dir, []Part{part}, o); err != nil || got[3].Skipped == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	part.Prune = func(context.Context, Options) (int64, int, error) { return 0, 0, errors.New("boom") }

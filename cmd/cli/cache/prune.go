@@ -16,6 +16,7 @@ import (
 type Options struct {
 	// Before: what was not used since then goes.
 	Before time.Time
+	Now    time.Time
 	// DryRun removes nothing and says what would go.
 	DryRun bool
 }
@@ -65,7 +66,10 @@ func Prune(ctx context.Context, stateDir string, parts []Part, o Options) ([]Fre
 	if err != nil {
 		return out, err
 	}
-	parts = append([]Part{{"bootstrap", tree(filepath.Join(stateDir, "bootstrap"))}}, parts...)
+	parts = append([]Part{{"bootstrap", tree(filepath.Join(stateDir, "bootstrap"))}, {"tmp", func(ctx context.Context, o Options) (int64, int, error) {
+		o.Before = o.Now // no run is on: what is there was left behind
+		return tree(filepath.Join(stateDir, "tmp"))(ctx, o)
+	}}}, parts...)
 	for _, p := range parts {
 		f := Freed{Name: p.Name}
 		if n > 0 {

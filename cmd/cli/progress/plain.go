@@ -50,6 +50,7 @@ func (p *plain) Event(e pipelines.Event) {
 	}
 	p.last = e.Time
 	switch {
+	case e.Job == "" && e.Step != "" && routine(e.Kind): // asking a source before there are jobs
 	case e.Job == "":
 		p.line(e, "", remark(e))
 	case e.Step == "":

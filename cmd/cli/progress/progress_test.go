@@ -24,6 +24,7 @@ func story() []pipelines.Event {
 		return e
 	}
 	return []pipelines.Event{
+		at(0, pipelines.Event{Kind: pipelines.EventStart, Step: "metadata", Name: "check the archive's metadata"}), // for no job: not shown
 		at(0, pipelines.Event{Kind: pipelines.EventNote, Text: "builder podman: not installed"}),
 		at(0, pipelines.Event{Kind: pipelines.EventStart, Job: a, Name: "debian12 for linux/amd64"}),
 		at(1, pipelines.Event{Kind: pipelines.EventStart, Job: a, Step: "download", Name: "download packages"}),
@@ -181,7 +182,7 @@ func TestTTYResize(t *testing.T) {
 	now := began
 	r := TTY(scr, TTYOptions{Now: func() time.Time { return now }, Every: -1, Unicode: true,
 		Size: func() (int, int) { return scr.width, 24 }}).(*tty)
-	for _, e := range story()[:5] {
+	for _, e := range story()[:6] {
 		r.Event(e)
 	}
 	r.draw()
@@ -209,7 +210,7 @@ func TestTTYWritesOnlyChanges(t *testing.T) {
 	w := &counter{}
 	now := began
 	r := TTY(w, TTYOptions{Now: func() time.Time { return now }, Every: -1, Size: func() (int, int) { return 80, 24 }}).(*tty)
-	r.Event(story()[1])
+	r.Event(story()[2])
 	r.draw()
 	r.draw()
 	now = now.Add(20 * time.Millisecond)

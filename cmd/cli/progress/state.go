@@ -77,3 +77,8 @@ func (s *state) remove(id string) {
 func finished(k pipelines.EventKind) bool {
 	return k == pipelines.EventDone || k == pipelines.EventCached || k == pipelines.EventFailed
 }
+
+// routine events say that a step goes its way.
+func routine(k pipelines.EventKind) bool {
+	return k != pipelines.EventWarning && k != pipelines.EventNote && k != pipelines.EventFailed
+}

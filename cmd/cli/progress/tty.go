@@ -85,6 +85,7 @@ func (t *tty) Event(e pipelines.Event) {
 	switch {
 	case e.Kind == pipelines.EventWarning:
 		t.say(yellow, t.mark("!"), e.Job, "warning: "+clean(e.Text))
+	case e.Job == "" && e.Step != "" && routine(e.Kind): // asking a source before there are jobs
 	case e.Kind == pipelines.EventNote || e.Job == "":
 		if text := clean(or(e.Text, e.Name)); text != "" && e.Kind != pipelines.EventProgress {
 			t.say(dim, t.mark("i"), e.Job, text)
