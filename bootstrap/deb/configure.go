@@ -43,6 +43,7 @@ func configure(phases []unpack.Phase, epoch time.Time, dpkg string) pipelines.Ru
 			"DEBIAN_FRONTEND":             "noninteractive",
 			"DEBCONF_NONINTERACTIVE_SEEN": "true",
 			"DPKG_RUNNING_VERSION":        upstream(dpkg),
+			"PYTHONHASHSEED":              "0",
 			"SOURCE_DATE_EPOCH":           strconv.FormatInt(epoch.Unix(), 10),
 		},
 		User: "0:0",
@@ -61,18 +62,36 @@ func upstream(version string) string {
 	return version
 }
 
-// prologue keeps services from being started, as every installer does: by
-// policy-rc.d (invoke-rc.d asks it) and a start-stop-daemon that does nothing
-// before the real one in PATH. ischroot says yes, which containers make it doubt:
-// otherwise libc6 would look for an init to restart, and sleep. Conffiles that a
-// script made itself are kept.
-const prologue = `mkdir -m 755 /tmp/.cfbuild
-printf '#!/bin/sh\nexit 0\n' | tee /tmp/.cfbuild/start-stop-daemon >/tmp/.cfbuild/ischroot
-chmod 755 /tmp/.cfbuild/*
+// prologue puts stand-ins before the real programs in PATH while packages are
+// configured; none of them stays:
+//   - start-stop-daemon does nothing, and policy-rc.d, which invoke-rc.d asks, says
+//     no: services are not started, as with every installer.
+//   - ischroot says yes, which containers make it doubt: otherwise libc6 looks for
+//     an init to restart, and sleeps.
+//   - dpkg-maintscript-helper moves what an older version left: on a fresh root there
+//     is nothing, which the real one takes three processes each time to find out.
+//   - deb-systemd-helper knows without perl that nothing is masked yet, and that a
+//     unit without state counts as enabled.
+//
+// The last two save a third of the processor time, most of it emulated. Conffiles
+// that a script made itself are kept.
+const prologue = `t=/tmp/.cfbuild
+mkdir -m 755 $t
+printf '#!/bin/sh\nexit 0\n' | tee $t/start-stop-daemon $t/dpkg-maintscript-helper >$t/ischroot
+cat >$t/deb-systemd-helper <<'END'
+#!/bin/sh
+s=/var/lib/systemd/deb-systemd-helper
+case "$*" in
+"unmask "*) [ -d $s-masked ] || exit 0 ;;
+"--quiet was-enabled "*) [ $# != 3 ] || [ -e "$s-enabled/${3##*/}.dsh-also" ] || exit 0 ;;
+esac
+exec /usr/bin/deb-systemd-helper "$@"
+END
+chmod 755 $t/*
 [ -e /usr/sbin/policy-rc.d ] || {
 	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 	chmod 755 /usr/sbin/policy-rc.d
-	: >/tmp/.cfbuild/policy
+	: >$t/policy
 }
 preinst() {
 	while read -r id name arch; do
@@ -90,12 +109,18 @@ configure() {
 `
 
 // epilogue removes what the work itself left and what would differ from run to
-// run: the list is mmdebstrap's, and backups of the databases. What other
-// builders mount under /run stays.
-const epilogue = `[ ! -e /tmp/.cfbuild/policy ] || rm /usr/sbin/policy-rc.d
-rm -rf /tmp/.cfbuild
+// run: the list is mmdebstrap's, and backups of the databases. What builders mount
+// below /run and /tmp stays.
+const epilogue = `[ ! -e $t/policy ] || rm /usr/sbin/policy-rc.d
+rm -rf $t
 rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/apt/*.log /var/log/apt/eipp.log.xz \
 	/var/cache/ldconfig/aux-cache /var/lib/dbus/machine-id \
 	/var/lib/dpkg/*-old /var/cache/debconf/*-old
-[ ! -e /etc/machine-id ] || : >/etc/machine-id
+[ ! -e /etc/machine-id ] || { rm /etc/machine-id; : >/etc/machine-id; }
+for f in /run/* /tmp/* /tmp/.[!.]*; do
+	case $f in
+	/run/lock | /run/secrets) ;;
+	*) rm -rf --one-file-system "$f" 2>/dev/null || : ;;
+	esac
+done
 `

@@ -17,6 +17,9 @@ const slack = 4 << 20
 func (d *decoder) start(size int) {
 	d.dictSize = size
 	d.pos = origin
+	if d.buf == nil {
+		d.buf = make([]byte, 1<<18)
+	}
 	d.needDict, d.needProps, d.needState = true, true, true
 }
 
@@ -27,9 +30,9 @@ func (d *decoder) room(n int) {
 		return
 	}
 	if most := origin + (d.dictSize+15)&^15 + slack; len(d.buf) < most {
-		size := max(min(most, 2*len(d.buf)), min(most, d.pos+n), 1<<18)
+		size := max(min(most, 2*len(d.buf)), min(most, d.pos+n))
 		grown := make([]byte, size)
-		copy(grown, d.buf[:min(d.pos, len(d.buf))])
+		copy(grown, d.buf[:d.pos])
 		d.buf = grown
 		if d.pos+n <= len(d.buf) {
 			return
@@ -120,9 +123,7 @@ func (d *decoder) resetDict() {
 	d.needDict = false
 	d.needProps, d.needState = true, true
 	d.pos = origin
-	if len(d.buf) >= origin {
-		d.buf[origin-1] = 0
-	}
+	d.buf[origin-1] = 0
 }
 
 // properties sets lc, lp and pb: (pb*5+lp)*9+lc.
