@@ -158,7 +158,7 @@ func (n Node) identity() string {
 		Op       Op       `json:"op"`
 		Platform Platform `json:"platform"`
 		Inputs   []string `json:"inputs"`
-	}{op.kind(), op, n.Platform, n.Inputs})
+	}{op.kind(), op, n.Platform, append([]string(nil), n.Inputs...)}) // an empty list and none are the same
 	if err != nil {
 		panic(fmt.Sprintf("pipelines: a closed operation does not marshal: %v", err)) // no Op holds a channel or function
 	}

@@ -153,6 +153,15 @@ func TestMapReplacesABootstrap(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "layout run run run" {
 		t.Errorf("nodes: %s", got)
 	}
+	// A lowered graph goes to a child process as JSON.
+	b, err := json.Marshal(low)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Graph
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Error(err)
+	}
 	last := low.Result()
 	if last.Name != "run mine" || last.Timeout != int64(time.Second) {
 		t.Errorf("the author's step lost its name or time-out: %+v", last)

@@ -6,16 +6,16 @@ func Names() []string { return []string{"host", "ornl", "public"} }
 // Public is the open internet: Debian's and Ubuntu's own mirrors, docker.io and
 // quay.io as they are, no further certificate authorities.
 //
-// ftp.debian.org is Debian's content delivery network and ftp.debian.org the
-// plain mirror to fall back on; security.debian.org is the origin of security
-// updates. archive.ubuntu.com holds amd64 and i386, ports.ubuntu.com
+// ftp.debian.org is Debian's main mirror and security.debian.org the origin of
+// security updates; both speak http, as the archive's signature is what is
+// checked. archive.ubuntu.com holds amd64 and i386, ports.ubuntu.com
 // ("ubuntu-ports") all other architectures.
 func Public() Site {
 	return Site{
 		Name: "public",
 		Mirrors: map[string][]Mirror{
-			"debian":          {{URL: "https://ftp.debian.org/debian"}, {URL: "http://ftp.debian.org/debian"}},
-			"debian-security": {{URL: "https://ftp.debian.org/debian-security"}, {URL: "http://security.debian.org/debian-security"}},
+			"debian":          {{URL: "http://ftp.debian.org/debian"}},
+			"debian-security": {{URL: "http://security.debian.org/debian-security"}},
 			"ubuntu":          {{URL: "http://archive.ubuntu.com/ubuntu"}},
 			"ubuntu-ports":    {{URL: "http://ports.ubuntu.com/ubuntu-ports"}},
 		},

@@ -104,7 +104,7 @@ func TestBadSiteFiles(t *testing.T) {
 		{"port", "[mirrors]\ndebian = 'http://mirror.example:http/debian'\n",
 			`site.toml:2: mirrors.debian: "http://mirror.example:http/debian" is not a URL: invalid port ":http" after host`, `write it as https://HOST/PATH or http://HOST/PATH`},
 		{"query", "[mirrors]\ndebian = 'http://mirror.example/debian?x=1'\n",
-			`site.toml:2: mirrors.debian: "http://mirror.example/debian?x=1" has a query or fragment`, `a mirror is a directory, such as https://ftp.debian.org/debian`},
+			`site.toml:2: mirrors.debian: "http://mirror.example/debian?x=1" has a query or fragment`, `a mirror is a directory, such as http://ftp.debian.org/debian`},
 		{"too deep", "[mirrors]\ndebian = 'http://mirror.example/debian/dists/bookworm'\n",
 			`site.toml:2: mirrors.debian: "http://mirror.example/debian/dists/bookworm" is inside a repository`,
 			`name the directory that holds dists/ and pool/: http://mirror.example/debian`},

@@ -112,10 +112,10 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.URLs("debian"); len(got) != 4 || got[0] != "https://mirror.example.org/debian" {
+	if got := s.URLs("debian"); len(got) != 3 || got[0] != "https://mirror.example.org/debian" {
 		t.Errorf("debian mirrors %v", got)
 	}
-	if got := s.ImageURLs("debian"); len(got) != 3 {
+	if got := s.ImageURLs("debian"); len(got) != 2 {
 		t.Errorf("debian mirrors in images %v", got)
 	}
 	full := strings.Builder{}

@@ -19,7 +19,7 @@ func cleanMirror(s string) (string, *fault) {
 			"a site is shown, logged and written into images: use a mirror that needs no password, such as a cache inside the site"}
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
-		return "", &fault{fmt.Sprintf("%q has a query or fragment", s), "a mirror is a directory, such as https://ftp.debian.org/debian"}
+		return "", &fault{fmt.Sprintf("%q has a query or fragment", s), "a mirror is a directory, such as http://ftp.debian.org/debian"}
 	}
 	if base, _, is := strings.Cut(u.Path+"/", "/dists/"); is {
 		u.Path = base

@@ -35,7 +35,7 @@ func (c comparison) String() string { return c.release + "-" + c.arch + "-" + c.
 var codenames = map[string]string{"debian11": "bullseye", "debian12": "bookworm", "debian13": "trixie"}
 
 func matrix() []comparison {
-	out := []comparison{{"debian12", "amd64", "minbase"}}
+	out := []comparison{{"debian12", "amd64", "minbase"}, {"debian12", "arm64", "minbase"}}
 	if os.Getenv("CFBUILD_TEST_MATRIX") != "all" {
 		return out
 	}
@@ -112,7 +112,12 @@ func request(t testing.TB, c comparison, st site.Site) bootstrap.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var helper pipelines.Platform
+	if p != pipelines.HostPlatform() {
+		helper = pipelines.HostPlatform()
+	}
 	return bootstrap.Request{
+		Helper:   helper,
 		Op:       pipelines.Bootstrap{Method: "deb", Sources: c.sources(), Variant: c.variant},
 		Platform: p, Site: st, CacheDir: cacheDir(t), Now: time.Now(),
 	}
@@ -143,8 +148,44 @@ func runSteps(t testing.TB, dir string, steps []pipelines.Run) {
 		for _, k := range slices.Sorted(maps.Keys(s.Env)) {
 			env = append(env, k+"="+s.Env[k])
 		}
-		args := append([]string{"-m", "-n", "-p", "-f", "/bin/sh", "-e", "-c", isolate, "sh", dir}, env...)
+		binds, undo := bind(t, dir, s.Mounts)
+		args := append([]string{"-m", "-n", "-p", "-f", "/bin/sh", "-e", "-c", binds + isolate, "sh", dir}, env...)
 		command(t, nil, "unshare", append(args, "chroot", dir, "/bin/sh", "-e", "-c", s.Shell)...)
+		undo()
+	}
+}
+
+// bind gives a script that mounts files of other images, and what takes mount
+// points that were not there away again.
+func bind(t testing.TB, dir string, mounts []pipelines.Mount) (script string, undo func()) {
+	t.Helper()
+	var made []string
+	tools := ""
+	for _, m := range mounts {
+		if tools == "" {
+			g, err := m.From.Graph()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := g.Base().Op.(pipelines.Layout)
+			tools = filepath.Join(t.TempDir(), "tools")
+			extract(t, bootstrap.Root{Layout: l.Path, Digest: l.Digest}, tools)
+		}
+		target := filepath.Join(dir, m.Target)
+		if _, err := os.Stat(target); err != nil {
+			if err := os.Mkdir(target, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			made = append(made, target)
+		}
+		script += fmt.Sprintf("mount --bind %s %s\n", filepath.Join(tools, m.Src), target)
+	}
+	return script, func() {
+		for _, p := range made {
+			if err := os.Remove(p); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ func configure(phases []unpack.Phase, epoch time.Time, dpkg string) pipelines.Ru
 		Shell:   b.String(),
 		Network: pipelines.NetworkNone,
 		Env: map[string]string{
-			"PATH":                        "/tmp/.cfbuild:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"PATH":                        "/tmp/.cfbuild:" + toolDir + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME":                        "/root",
 			"LC_ALL":                      "C.UTF-8",
 			"DEBIAN_FRONTEND":             "noninteractive",

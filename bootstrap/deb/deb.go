@@ -101,7 +101,15 @@ func (d *debs) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Roo
 	if !r.Epoch.IsZero() {
 		set.Epoch = r.Epoch.UTC().Truncate(time.Second)
 	}
-	return d.root(ctx, r, set)
+	root, err := d.root(ctx, r, set)
+	if err != nil {
+		return root, err
+	}
+	mounts, err := d.native(ctx, r, set, suites)
+	for i := range root.Configure {
+		root.Configure[i].Mounts = mounts
+	}
+	return root, err
 }
 
 // sink stamps events with the job.

@@ -47,11 +47,12 @@ type identity struct {
 	Epoch     int64
 	Packages  []string
 	Auto      []string
+	Native    bool `json:",omitempty"` // tools, see native
 }
 
 // root gives the root of a package set, from the cache or by unpacking.
 func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bootstrap.Root, error) {
-	id := identity{Arch: set.Arch, MergedUsr: set.MergedUsr, Epoch: set.Epoch.Unix()}
+	id := identity{Arch: set.Arch, MergedUsr: set.MergedUsr, Epoch: set.Epoch.Unix(), Native: set.Native}
 	for _, p := range set.Packages {
 		id.Packages = append(id.Packages, p.Package.String()+":"+p.Architecture+" "+p.SHA256)
 		if p.Auto {
@@ -191,7 +192,16 @@ func (d *debs) layer(ctx context.Context, r bootstrap.Request, set selection, la
 	defer blob.Abort()
 	z, h := oci.NewGzipWriter(blob), sha256.New()
 	w := bufio.NewWriterSize(io.MultiWriter(h, z), 256<<10)
-	*sum, err = u.Finish(ctx, w, progress.write)
+	if set.Native {
+		in, wait := nativeTools(set.Arch, w)
+		*sum, err = u.Finish(ctx, in, progress.write)
+		in.CloseWithError(err)
+		if err2 := wait(); err == nil || errors.Is(err2, errNoRoom) {
+			err = err2
+		}
+	} else {
+		*sum, err = u.Finish(ctx, w, progress.write)
+	}
 	if err == nil {
 		err = w.Flush()
 	}

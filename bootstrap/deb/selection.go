@@ -26,6 +26,8 @@ type selection struct {
 	MergedUsr bool            `json:"merged_usr"`
 	Epoch     time.Time       `json:"epoch"`
 	Packages  []chosenPackage `json:"packages"`
+	// Native: not a root but the tools of one, see native.
+	Native bool `json:"-"`
 }
 
 // chosenPackage is a package of the set with what it takes to fetch it.

@@ -142,10 +142,10 @@ func (o Options) imageURLs(s site.Site, repo string) []string {
 	return out
 }
 
-// plain gives the http form of mirrors known to offer both.
+// plain gives the http form of the project's own mirrors, which offer both.
 func plain(u string) string {
 	p, err := url.Parse(u)
-	if err == nil && p.Scheme == "https" && slices.Contains([]string{"ftp.debian.org", "security.debian.org", "ftp.debian.org", "archives.debian.org"}, p.Host) {
+	if err == nil && p.Scheme == "https" && strings.HasSuffix(p.Host, ".debian.org") {
 		p.Scheme = "http"
 		return p.String()
 	}

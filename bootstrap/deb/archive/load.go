@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,27 +13,14 @@ import (
 	"github.com/cfbuild/cfbuild/site"
 )
 
-// Load opens several suites at once and reads their packages, falling back to an
-// older release where no mirror has the index files of the newest. The suites are
-// in the order of srcs, their packages behind one another. A suite that has
-// nothing for the architecture, as security suites have not for all, is left out
-// with a warning, unless it is the first.
+// Load opens several suites at once and reads their packages: [Client.Open] for
+// each, then [Client.Read].
 func (c *Client) Load(ctx context.Context, srcs []pipelines.PackageSource, st site.Site, arch string, now time.Time, ev pipelines.Sink) ([]*Suite, []*Package, error) {
 	suites := make([]*Suite, len(srcs))
-	lists := make([][]*Package, len(srcs))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, src := range srcs {
-		g.Go(func() error {
-			s, err := c.Open(gctx, src, Mirrors(src, st), st.Keyrings[src.Repository], now, ev)
-			if err != nil {
-				return err
-			}
-			s, pkgs, err := c.packagesOrOlder(gctx, s, arch, ev)
-			if err != nil && i > 0 && (errors.Is(err, ErrNoArchitecture)) {
-				ev.Send(pipelines.Event{Kind: pipelines.EventWarning, Step: "release", Text: err.Error() + "; it is left out"})
-				return nil
-			}
-			suites[i], lists[i] = s, pkgs
+		g.Go(func() (err error) {
+			suites[i], err = c.Open(gctx, src, Mirrors(src, st), st.Keyrings[src.Repository], now, ev)
 			return err
 		})
 	}
@@ -42,15 +30,35 @@ func (c *Client) Load(ctx context.Context, srcs []pipelines.PackageSource, st si
 		}
 		return nil, nil, err
 	}
-	var used []*Suite
-	var pkgs []*Package
+	return c.Read(ctx, suites, arch, ev)
+}
+
+// Read reads the packages of suites that are open, those of the first suite first.
+// Where no mirror has the index files of a release, an older one of [Suite.Older]
+// takes its place: the suites that were read are given too. A suite that has
+// nothing for the architecture, as security suites have not for all, is left out
+// with a warning, unless it is the first.
+func (c *Client) Read(ctx context.Context, suites []*Suite, arch string, ev pipelines.Sink) ([]*Suite, []*Package, error) {
+	used := make([]*Suite, len(suites))
+	lists := make([][]*Package, len(suites))
+	g, gctx := errgroup.WithContext(ctx)
 	for i, s := range suites {
-		if s != nil {
-			used = append(used, s)
-			pkgs = append(pkgs, lists[i]...)
-		}
+		g.Go(func() (err error) {
+			used[i], lists[i], err = c.packagesOrOlder(gctx, s, arch, ev)
+			if i > 0 && errors.Is(err, ErrNoArchitecture) {
+				ev.Send(pipelines.Event{Kind: pipelines.EventWarning, Step: "release", Text: err.Error() + "; it is left out"})
+				used[i], err = nil, nil
+			}
+			return err
+		})
 	}
-	return used, pkgs, nil
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, nil, err
+	}
+	return slices.DeleteFunc(used, func(s *Suite) bool { return s == nil }), slices.Concat(lists...), nil
 }
 
 func (c *Client) packagesOrOlder(ctx context.Context, s *Suite, arch string, ev pipelines.Sink) (*Suite, []*Package, error) {

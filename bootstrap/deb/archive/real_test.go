@@ -1,63 +1,50 @@
-package archive
+package archive_test
 
 import (
-	"os"
-	"strings"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
-	"github.com/cfbuild/cfbuild/internal/testneed"
+	"github.com/cfbuild/cfbuild/bootstrap/deb/archive"
+	"github.com/cfbuild/cfbuild/bootstrap/deb/archivetest"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/cfbuild/cfbuild/site"
 )
 
-// machine gives a site with the Debian mirrors that this machine's apt uses.
-func machine(t testing.TB) site.Site {
-	t.Helper()
-	st := site.Site{Mirrors: map[string][]site.Mirror{}}
-	data, _ := os.ReadFile("/etc/apt/sources.list.d/debian.sources")
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == "URIs:" {
-			repo := "debian"
-			if strings.Contains(f[1], "security") {
-				repo = "debian-security"
-			}
-			st.Mirrors[repo] = append(st.Mirrors[repo], site.Mirror{URL: f[1]})
-		}
-	}
-	if len(st.Mirrors["debian"]) == 0 || len(st.Mirrors["debian-security"]) == 0 {
-		testneed.Skip(t, "needs Debian mirrors in /etc/apt/sources.list.d/debian.sources")
-	}
-	return st
-}
-
-func sources(suite string) []pipelines.PackageSource {
-	return []pipelines.PackageSource{
-		{Repository: "debian", Suite: suite},
-		{Repository: "debian", Suite: suite + "-updates"},
-		{Repository: "debian-security", Suite: suite + "-security"},
-	}
-}
-
-func TestMachineMirror(t *testing.T) {
-	st := machine(t)
-	h, err := HTTPFor(st)
+// TestRealArchive reads the archives of all releases that are supported, with the
+// embedded keys, from the mirrors of this machine.
+func TestRealArchive(t *testing.T) {
+	st := archivetest.Machine(t)
+	h, err := archive.HTTPFor(st)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Client{HTTP: h, CacheDir: t.TempDir()}
-	for _, suite := range []string{"bullseye", "bookworm", "trixie"} {
-		for range 2 {
-			start := time.Now()
-			srcs := sources(suite)
-			for i := range srcs {
-				srcs[i].AllowExpired = true
-			}
-			suites, pkgs, err := c.Load(t.Context(), srcs, st, "amd64", time.Now(), func(e pipelines.Event) { t.Log(e.Text) })
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Log(suite, len(suites), len(pkgs), time.Since(start), suites[0].Release.SignedBy, suites[0].Release.Platforms())
+	c := &archive.Client{HTTP: h, CacheDir: t.TempDir()}
+	for codename, n := range map[string]int{"bullseye": 11, "bookworm": 12, "trixie": 13} {
+		suites, pkgs, err := c.Load(t.Context(), archivetest.Debian(codename), st, "arm64", time.Now(), nil)
+		if err != nil {
+			t.Errorf("%s: %v", codename, err)
+			continue
 		}
+		if len(suites) != 3 || len(pkgs) < 50000 || suites[0].Release.Origin != "Debian" || suites[0].Release.Codename != codename || len(suites[0].Release.SignedBy) != 40 {
+			t.Errorf("%s (%d): %d suites, %d packages, %+v", codename, n, len(suites), len(pkgs), suites[0].Release.SignedBy)
+		}
+		if p := suites[0].Release.Platforms(); !slices.Contains(p, pipelines.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}) {
+			t.Errorf("%s: platforms %v", codename, p)
+		}
+		i := slices.IndexFunc(pkgs, func(p *archive.Package) bool { return p.Name == "base-files" })
+		if i < 0 || !pkgs[i].Essential || pkgs[i].Priority != "required" || pkgs[i].Suite != suites[0] {
+			t.Errorf("%s: base-files %+v", codename, pkgs[i])
+		}
+	}
+	// Security has not all architectures: the others are built without it.
+	var said []string
+	suites, _, err := c.Load(t.Context(), archivetest.Debian("bookworm"), st, "s390x", time.Now(), func(e pipelines.Event) { said = append(said, e.Text) })
+	if err != nil || len(suites) != 2 || len(said) != 1 {
+		t.Errorf("s390x: %d suites, %v, said %q", len(suites), err, said)
+	}
+	_, _, err = c.Load(t.Context(), archivetest.Debian("bookworm"), st, "riscv64", time.Now(), nil)
+	if !errors.Is(err, archive.ErrNoArchitecture) {
+		t.Errorf("riscv64 of bookworm: %v", err)
 	}
 }

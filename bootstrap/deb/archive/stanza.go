@@ -187,14 +187,10 @@ func (p *Package) set(a *arena, name, v []byte) (*string, error) {
 		return text(&p.PreDepends)
 	case "Depends":
 		return text(&p.Depends)
-	case "Recommends":
-		return text(&p.Recommends)
 	case "Conflicts":
 		return text(&p.Conflicts)
 	case "Breaks":
 		return text(&p.Breaks)
-	case "Replaces":
-		return text(&p.Replaces)
 	case "Provides":
 		return text(&p.Provides)
 	}

@@ -66,8 +66,10 @@ type file struct {
 	sha256 [32]byte
 }
 
-// Package is one stanza of a Packages index. Dependency fields are as written
-// there; package resolve reads them.
+// Package is one stanza of a Packages index: what it takes to choose and fetch it.
+// Dependency fields are as written there; package resolve reads them. Tens of
+// thousands are held in memory at once, so that Recommends, Description and the like
+// are left out.
 type Package struct {
 	Name, Version, Architecture string
 	// Source is the source package's name, without its version.
@@ -79,10 +81,8 @@ type Package struct {
 	MultiArch  string // "", "same", "foreign", "allowed"
 	PreDepends string
 	Depends    string
-	Recommends string
 	Conflicts  string
 	Breaks     string
-	Replaces   string
 	Provides   string
 	// Filename is relative to a mirror's base URL.
 	Filename string
@@ -98,6 +98,17 @@ type Package struct {
 
 // String is "name=version".
 func (p *Package) String() string { return p.Name + "=" + p.Version }
+
+// Clone copies the package, so that keeping a few does not keep the whole index that
+// their texts are part of.
+func (p *Package) Clone() *Package {
+	q := *p
+	for _, s := range []*string{&q.Name, &q.Version, &q.Architecture, &q.Source, &q.Priority, &q.Section, &q.MultiArch, &q.PreDepends,
+		&q.Depends, &q.Conflicts, &q.Breaks, &q.Provides, &q.Filename, &q.SHA256, &q.Component} {
+		*s = strings.Clone(*s)
+	}
+	return &q
+}
 
 // Base is the file's name as apt would have it in its cache.
 func (p *Package) Base() string { return p.Filename[strings.LastIndexByte(p.Filename, '/')+1:] }

@@ -3,7 +3,7 @@ package archive
 import (
 	"bytes"
 	"crypto"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -19,12 +19,8 @@ import (
 	"github.com/cfbuild/cfbuild/site"
 )
 
-var (
-	//go:embed keys/debian.gpg
-	debianKeys []byte
-	//go:embed keys/ubuntu.gpg
-	ubuntuKeys []byte
-)
+//go:embed keys/*.gpg
+var embedded embed.FS
 
 // minRSABits is what a key needs to be believed.
 const minRSABits = 2048
@@ -34,11 +30,9 @@ const minRSABits = 2048
 func keyring(repository string, keys site.Keyring) (openpgp.EntityList, error) {
 	var data [][]byte
 	if !keys.Replace {
-		switch name, _, _ := strings.Cut(repository, "-"); name {
-		case "debian":
-			data = append(data, debianKeys)
-		case "ubuntu":
-			data = append(data, ubuntuKeys)
+		distribution, _, _ := strings.Cut(repository, "-")
+		if d, err := embedded.ReadFile("keys/" + distribution + ".gpg"); err == nil {
+			data = append(data, d)
 		}
 	}
 	if len(keys.Keys) > 0 {

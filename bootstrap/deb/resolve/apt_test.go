@@ -48,7 +48,10 @@ func TestSameAsApt(t *testing.T) {
 				essential := a.narrow(suite, "?essential")
 				modes := []bool{false}
 				if suite == "bookworm" {
-					modes = []bool{false, true}
+					modes = []bool{true}
+					if arch == "amd64" {
+						modes = []bool{false, true}
+					}
 				}
 				for _, merged := range modes {
 					var more []string
@@ -69,9 +72,15 @@ func TestSameAsApt(t *testing.T) {
 					for variant, w := range want {
 						compare(t, fmt.Sprintf("%s, merged %v", variant, merged), pkgs, resolve.Options{Arch: arch, Variant: variant, MergedUsr: merged}, w)
 					}
+					if arch != "amd64" {
+						continue
+					}
 					compare(t, fmt.Sprintf("include, merged %v", merged), pkgs,
 						resolve.Options{Arch: arch, Variant: "minbase", Include: include, MergedUsr: merged},
 						both(append(slices.Clone(include), a.narrow(suite, "?and(?priority(required),?not(?essential))"), "apt")...))
+				}
+				if suite != "bookworm" || arch != "amd64" {
+					return
 				}
 				// apt's own idea of essential and apt, in one step.
 				compare(t, "dist-upgrade", pkgs, resolve.Options{Arch: arch, Variant: "apt"}, a.run("", "dist-upgrade",
@@ -207,6 +216,11 @@ func (a *apt) run(status string, args ...string) []string {
 func (a *apt) status(pkgs []string) string {
 	a.t.Helper()
 	var out strings.Builder
+	wanted := map[string]bool{}
+	for _, p := range pkgs {
+		name, _, _ := strings.Cut(p, "=")
+		wanted[name] = true
+	}
 	lists, _ := filepath.Glob(filepath.Join(a.dir, "var/lib/apt/lists/*_Packages"))
 	for _, l := range lists {
 		data, err := os.ReadFile(l)
@@ -214,6 +228,10 @@ func (a *apt) status(pkgs []string) string {
 			a.t.Fatal(err)
 		}
 		for stanza := range strings.SplitSeq(string(data), "\n\n") {
+			first, _, _ := strings.Cut(stanza, "\n")
+			if !wanted[strings.TrimPrefix(first, "Package: ")] {
+				continue
+			}
 			var name, version string
 			for line := range strings.Lines(stanza) {
 				if v, ok := strings.CutPrefix(line, "Package: "); ok {

@@ -61,12 +61,9 @@ func parseRelation(s string) (relation, error) {
 	var r relation
 	head, rest, versioned := strings.Cut(s, "(")
 	head = strings.TrimSpace(head)
-	if i := strings.IndexAny(head, " \t["); i >= 0 {
-		// Restrictions "[arch]" and "<profile>" are for source packages.
-		return bad()
-	}
-	r.name, r.arch, _ = strings.Cut(head, ":")
-	if r.name == "" {
+	var qualified bool
+	r.name, r.arch, qualified = strings.Cut(head, ":")
+	if !word(r.name) || qualified && !word(r.arch) {
 		return bad()
 	}
 	if !versioned {
@@ -91,10 +88,21 @@ func parseRelation(s string) (relation, error) {
 	default:
 		return bad()
 	}
-	if r.ver == "" || strings.ContainsAny(r.ver, " \t") {
+	if !word(strings.ReplaceAll(r.ver, ":", "")) {
 		return bad()
 	}
 	return r, nil
+}
+
+// word says whether s has only what names and versions are made of. Restrictions
+// "[arch]" and "<profile>", which only source packages have, are none.
+func word(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c > '~' || strings.IndexByte("()[]<>=,|:", c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // holds says whether a version meets the relation.

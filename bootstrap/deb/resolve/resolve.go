@@ -164,14 +164,15 @@ func (u *universe) find(name string, o Options, version string, pkgs []*archive.
 func (r *resolver) result() ([]Chosen, error) {
 	out := make([]Chosen, 0, len(r.chosen))
 	for _, c := range r.chosen {
-		ch := Chosen{Package: c.pkg, Why: c.why, Auto: c.auto}
+		// A copy: the set is kept long after the indexes.
+		ch := Chosen{Package: c.pkg.Clone(), Why: c.why, Auto: c.auto}
 		groups, err := parseField(c.pkg.PreDepends)
 		if err != nil {
 			return nil, fmt.Errorf("package %s: Pre-Depends: %w", c.pkg, err)
 		}
 		for _, g := range groups {
-			if by := r.met(g); by != nil && by.Name != c.pkg.Name && !slices.Contains(ch.PreDepends, by.Name) {
-				ch.PreDepends = append(ch.PreDepends, by.Name)
+			if by := r.met(g); by != nil && by != c.pkg && !slices.Contains(ch.PreDepends, by.Name) {
+				ch.PreDepends = append(ch.PreDepends, strings.Clone(by.Name))
 			}
 		}
 		slices.Sort(ch.PreDepends)

@@ -1,0 +1,288 @@
+//go:build linux && cgo && containers_image_openpgp && exclude_graphdriver_btrfs
+
+package buildah
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/pipelines"
+	"golang.org/x/sys/unix"
+)
+
+// An arch is what is needed to know whether programs of an architecture run here:
+// the identity of its programs (ELF header) and the shortest program there is, one
+// that exits with status 0.
+type arch struct {
+	qemu    string // qemu-NAME-static
+	class   byte   // 1: 32 bits, 2: 64 bits
+	big     bool   // big-endian
+	machine uint16
+	flags   uint32 // e_flags
+	code    []byte
+}
+
+// arches by OCI architecture. Machine numbers are those of elf.h, the programs are
+// "exit(0)" by each one's system call convention.
+var arches = map[string]arch{
+	"amd64":    {"x86_64", 2, false, 62, 0, []byte{0xb8, 0x3c, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05}},
+	"386":      {"i386", 1, false, 3, 0, []byte{0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80}},
+	"arm64":    {"aarch64", 2, false, 183, 0, []byte{0x00, 0x00, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4}},
+	"arm":      {"arm", 1, false, 40, 0x05000000, []byte{0x00, 0x00, 0xa0, 0xe3, 0x01, 0x70, 0xa0, 0xe3, 0x00, 0x00, 0x00, 0xef}},
+	"ppc64le":  {"ppc64le", 2, false, 21, 2, []byte{0x01, 0x00, 0x00, 0x38, 0x00, 0x00, 0x60, 0x38, 0x02, 0x00, 0x00, 0x44}},
+	"s390x":    {"s390x", 2, true, 22, 0, []byte{0xa7, 0x29, 0x00, 0x00, 0x0a, 0x01}},
+	"riscv64":  {"riscv64", 2, false, 243, 5, []byte{0x13, 0x05, 0x00, 0x00, 0x93, 0x08, 0xd0, 0x05, 0x73, 0x00, 0x00, 0x00}},
+	"loong64":  {"loongarch64", 2, false, 258, 0x43, []byte{0x04, 0x00, 0x80, 0x03, 0x0b, 0x74, 0x81, 0x03, 0x00, 0x00, 0x2b, 0x00}},
+	"mips64le": {"mips64el", 2, false, 8, 0x80000000, []byte{0xc2, 0x13, 0x02, 0x24, 0x00, 0x00, 0x04, 0x24, 0x0c, 0x00, 0x00, 0x00}},
+	"mipsle":   {"mipsel", 1, false, 8, 0x50001000, []byte{0xa1, 0x0f, 0x02, 0x24, 0x00, 0x00, 0x04, 0x24, 0x0c, 0x00, 0x00, 0x00}},
+}
+
+// put writes numbers in the architecture's byte order.
+func (a arch) put(out []byte, size int, v uint64) []byte {
+	for i := range size {
+		shift := 8 * i
+		if a.big {
+			shift = 8 * (size - 1 - i)
+		}
+		out = append(out, byte(v>>shift))
+	}
+	return out
+}
+
+func (a arch) ident() []byte {
+	data := byte(1)
+	if a.big {
+		data = 2
+	}
+	return append([]byte{0x7f, 'E', 'L', 'F', a.class, data, 1}, make([]byte, 9)...)
+}
+
+// program is a whole ELF executable: header, one segment, the code.
+func (a arch) program() []byte {
+	const base = 0x400000
+	word, ehdr, phdr := 8, 64, 56
+	if a.class == 1 {
+		word, ehdr, phdr = 4, 52, 32
+	}
+	start := uint64(ehdr + phdr)
+	size := start + uint64(len(a.code))
+	h := a.ident()
+	h = a.put(h, 2, 2) // executable
+	h = a.put(h, 2, uint64(a.machine))
+	h = a.put(h, 4, 1)
+	h = a.put(h, word, base+start)
+	h = a.put(h, word, uint64(ehdr))
+	h = a.put(h, word, 0)
+	h = a.put(h, 4, uint64(a.flags))
+	for _, v := range []uint64{uint64(ehdr), uint64(phdr), 1, 0, 0, 0} {
+		h = a.put(h, 2, v)
+	}
+	h = a.put(h, 4, 1) // to be loaded
+	if a.class == 2 {
+		h = a.put(h, 4, 5) // read and execute
+	}
+	for _, v := range []uint64{0, base, base, size, size} {
+		h = a.put(h, word, v)
+	}
+	if a.class == 1 {
+		h = a.put(h, 4, 5)
+	}
+	h = a.put(h, word, 0x10000)
+	return append(h, a.code...)
+}
+
+// registration is the line that makes an interpreter run the architecture's
+// programs (kernel docs, binfmt-misc.rst). F opens the interpreter now, so that it
+// works in any root; P keeps argv[0]; O and C make setuid programs work.
+func (a arch) registration(interpreter string) string {
+	magic := a.put(a.put(a.ident(), 2, 2), 2, uint64(a.machine))
+	mask := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	mask = a.put(a.put(mask, 2, 0xfffe), 2, 0xffff)
+	escape := func(b []byte) string {
+		var s strings.Builder
+		for _, c := range b {
+			fmt.Fprintf(&s, `\x%02x`, c)
+		}
+		return s.String()
+	}
+	return fmt.Sprintf(":qemu-%s:M::%s:%s:%s:POCF", a.qemu, escape(magic), escape(mask), interpreter)
+}
+
+// emulation knows which architectures run here, and makes more of them run.
+type emulation struct {
+	dir string
+	mu  sync.Mutex
+	ran map[string]error // what execution gave, for each architecture
+	// ours: an instance of binfmt_misc of our own user namespace is mounted;
+	// the machine's registrations do not count in it.
+	ours bool
+}
+
+func newEmulation(dir string) *emulation { return &emulation{dir: dir, ran: map[string]error{}} }
+
+// native: programs run without an emulator, on this processor or for want of a
+// better test on what this program was compiled for.
+func native(p pipelines.Platform) bool {
+	host := pipelines.HostPlatform().Architecture
+	return p.Architecture == host || (host == "amd64" && p.Architecture == "386")
+}
+
+// prepare sees to it that steps of a node run, and says whether they are emulated.
+func (e *emulation) prepare(n pipelines.Node, sc *stageConfig) (emulated bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if native(n.Platform) {
+		return false, nil
+	}
+	lines, err := e.enable(n.Platform.Architecture)
+	if err != nil {
+		return false, &builders.UnsupportedError{Builder: Name, Node: n, What: fmt.Sprintf("cannot run %s here: %v", n.Platform, err),
+			Fix: "install the emulator (apt-get install qemu-user-static), or build on a native runner"}
+	}
+	sc.Binfmt = lines
+	// Running without the help of a registration means a processor that can.
+	return lines != nil || e.ours || e.registered(n.Platform.Architecture) != "", nil
+}
+
+// enable makes an architecture run. lines are what a stage has to register; none
+// when it runs already.
+func (e *emulation) enable(name string) (lines []string, err error) {
+	a, ok := arches[name]
+	if !ok {
+		return nil, errors.New("no emulator is known for it")
+	}
+	if flags := e.registered(name); flags == "" || strings.Contains(flags, "F") {
+		if err, ok := e.ran[name]; ok && err == nil {
+			return nil, nil
+		}
+		if e.ran[name] = execProbe(e.dir, a); e.ran[name] == nil {
+			return nil, nil
+		}
+	}
+	qemu, err := exec.LookPath("qemu-" + a.qemu + "-static")
+	if err != nil {
+		if qemu, err = exec.LookPath("qemu-" + a.qemu); err != nil {
+			return nil, fmt.Errorf("neither registered (binfmt_misc) nor found as qemu-%s-static", a.qemu)
+		}
+	}
+	line := a.registration(qemu)
+	if !rootless() {
+		return []string{line}, stageProbe(e.dir, a, line)
+	}
+	if err := registerAll(filepath.Join(e.dir, "binfmt"), []string{line}); err != nil {
+		return nil, err
+	}
+	e.ours = true
+	if e.ran[name] = execProbe(e.dir, a); e.ran[name] != nil {
+		return nil, fmt.Errorf("%s does not run its programs: %w", qemu, e.ran[name])
+	}
+	return nil, nil
+}
+
+// registered gives the flags of the machine's registration, "" if there is none.
+func (e *emulation) registered(name string) string {
+	if e.ours {
+		return ""
+	}
+	b, err := os.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + arches[name].qemu)
+	if err != nil || !strings.HasPrefix(string(b), "enabled") {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if f, ok := strings.CutPrefix(line, "flags: "); ok {
+			return strings.TrimSpace(f) + "-"
+		}
+	}
+	return "-"
+}
+
+// registerAll mounts an instance of binfmt_misc for our user namespace, where
+// there is none, and registers emulators in it.
+func registerAll(dir string, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "register")); err != nil {
+		if err := unix.Mount("binfmt_misc", dir, "binfmt_misc", 0, ""); err != nil {
+			if errors.Is(err, unix.EPERM) {
+				return errors.New("the kernel registers no emulators for user namespaces (6.7 and later do), and the machine has registered none")
+			}
+			return fmt.Errorf("binfmt_misc: %w", err)
+		}
+	}
+	for _, l := range lines {
+		f, err := os.OpenFile(filepath.Join(dir, "register"), os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("binfmt_misc: %w", err)
+		}
+		_, err = f.WriteString(l)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("binfmt_misc: register: %w", err)
+		}
+	}
+	return nil
+}
+
+// execProbe runs the shortest program of an architecture.
+func execProbe(dir string, a arch) error {
+	p := filepath.Join(dir, "probe-"+a.qemu+"-"+newID())
+	if err := os.WriteFile(p, a.program(), 0o755); err != nil {
+		return err
+	}
+	defer os.Remove(p)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, p)
+	cmd.Dir, cmd.Env = "/", []string{}
+	for {
+		err := cmd.Run()
+		// Another thread may have forked while the file was open to write.
+		if !errors.Is(err, syscall.ETXTBSY) {
+			return err
+		}
+		cmd = exec.CommandContext(ctx, p)
+		cmd.Dir, cmd.Env = "/", []string{}
+	}
+}
+
+// stageProbe tries an emulator in a stage, where steps will use it.
+func stageProbe(dir string, a arch, line string) error {
+	r := filepath.Join(dir, "probe-root-"+newID())
+	for _, d := range []string{"proc", "sys", "dev"} {
+		if err := os.MkdirAll(filepath.Join(r, d), 0o755); err != nil {
+			return err
+		}
+	}
+	defer os.RemoveAll(r)
+	if err := os.WriteFile(filepath.Join(r, "probe"), a.program(), 0o755); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var log strings.Builder
+	res, err := runStage(ctx, &stageConfig{Rootfs: r, Bundle: r + ".bundle", Args: []string{"/probe"}, Cwd: "/", Binfmt: []string{line}}, &log)
+	switch {
+	case err != nil:
+		return err
+	case res.Error != "":
+		return errors.New(res.Error)
+	case res.Exit != 0:
+		return fmt.Errorf("exit status %d: %s", res.Exit, log.String())
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+//go:build linux && cgo && containers_image_openpgp && exclude_graphdriver_btrfs
+
+package buildah
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// record says which layer a key made. It is written once the layer is whole, so
+// a layer without a record is rubbish.
+type record struct {
+	Layer string `json:"layer"` // "" when nothing is there: a bare group on scratch
+	// Started is when the making began, in Unix seconds on this machine's
+	// clock: later time stamps in the layer are ours and not the author's.
+	Started int64 `json:"started"`
+}
+
+func (st *store) indexPath(key string) string { return filepath.Join(st.dir, "index", st.driver, key) }
+
+func (st *store) wipDir() string { return filepath.Join(st.dir, "wip", st.driver) }
+
+// lookup finds the layer of a key. A record whose layer is gone is none.
+func (st *store) lookup(key string) (record, bool) {
+	var r record
+	path := st.indexPath(key)
+	if !readJSON(path, &r) || (r.Layer != "" && !st.s.Exists(r.Layer)) {
+		return record{}, false
+	}
+	// Prune removes what has long not been used. A file system that refuses
+	// costs a layer, not a build.
+	now := time.Now() // archtest: allow it only orders what prune removes
+	_ = os.Chtimes(path, now, now)
+	return r, true
+}
+
+func (st *store) keep(key string, r record) error {
+	return writeJSON(st.indexPath(key), r)
+}
+
+// readJSON reads a file that was written whole; anything else is no file.
+func readJSON(path string, v any) bool {
+	b, err := os.ReadFile(path)
+	return err == nil && json.Unmarshal(b, v) == nil
+}
+
+// writeJSON makes a file appear whole. It is not synced: after a power failure a
+// missing or torn record costs a rebuild.
+func writeJSON(path string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp-" + newID()
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return nil
+}
+
+// wip is a layer being made. Its file is locked by the maker and names the key,
+// so that whoever finds it unlocked can tell whether the layer was recorded.
+type wip struct {
+	st    *store
+	layer string
+	held  *fileLock
+}
+
+func (st *store) begin(key string) (*wip, error) {
+	held, err := ownFile(st.wipDir(), "")
+	if err != nil {
+		return nil, err
+	}
+	w := &wip{st: st, layer: filepath.Base(held.f.Name()), held: held}
+	if _, err := w.held.f.WriteString(key); err != nil {
+		w.held.remove()
+		return nil, err
+	}
+	return w, nil
+}
+
+// drop removes the layer.
+func (w *wip) drop() error {
+	err := w.st.deleteLayer(w.layer)
+	if err == nil {
+		w.held.remove()
+	}
+	return err
+}
+
+// done records the layer under its key.
+func (w *wip) done(key string, started int64) error {
+	if err := w.st.keep(key, record{Layer: w.layer, Started: started}); err != nil {
+		return err
+	}
+	w.held.remove()
+	return nil
+}
+
+func (st *store) deleteLayer(id string) error {
+	if !st.s.Exists(id) {
+		return nil
+	}
+	return st.s.DeleteLayer(id)
+}
+
+// sweep removes what killed processes left: layers without a record.
+func (st *store) sweep() error {
+	dir := st.wipDir()
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range left {
+		l, err := tryLock(filepath.Join(dir, e.Name()), unix.LOCK_EX)
+		if err != nil {
+			continue // its maker is at work
+		}
+		b, err := os.ReadFile(l.f.Name())
+		key := strings.TrimSpace(string(b))
+		var r record
+		recorded := err == nil && key != "" && readJSON(st.indexPath(key), &r) && r.Layer == e.Name()
+		if !recorded && !strings.HasPrefix(key, keptMark) {
+			if err := st.deleteLayer(e.Name()); err != nil {
+				l.unlock()
+				continue // made by another driver, or in use: prune will see
+			}
+		}
+		if strings.HasPrefix(key, keptMark) {
+			l.unlock()
+			continue
+		}
+		l.remove()
+	}
+	return nil
+}
+
+// keptMark begins the wip file of a failed layer that is kept for inspection.
+const keptMark = "kept "
+
+// removeIfThere removes a file.
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
