@@ -96,6 +96,16 @@ func configured(t *testing.T, c comparison, st site.Site) (bootstrap.Root, strin
 	return root, dir
 }
 
+// sources of a comparison. Mirrors no longer have all of bullseye's security
+// updates for arm64, though the index lists them.
+func (c comparison) sources() []pipelines.PackageSource {
+	out := archivetest.Debian(codenames[c.release])
+	if c.release == "debian11" && c.arch == "arm64" {
+		out = out[:2]
+	}
+	return out
+}
+
 func request(t testing.TB, c comparison, st site.Site) bootstrap.Request {
 	t.Helper()
 	p, err := pipelines.ParsePlatform(c.arch)
@@ -108,7 +118,7 @@ func request(t testing.TB, c comparison, st site.Site) bootstrap.Request {
 	}
 	return bootstrap.Request{
 		Helper:   helper,
-		Op:       pipelines.Bootstrap{Method: "deb", Sources: archivetest.Debian(codenames[c.release]), Variant: c.variant},
+		Op:       pipelines.Bootstrap{Method: "deb", Sources: c.sources(), Variant: c.variant},
 		Platform: p, Site: st, CacheDir: cacheDir(t), Now: time.Now(),
 	}
 }
@@ -207,7 +217,7 @@ func mmdebstrap(t testing.TB, c comparison, st site.Site, epoch time.Time, dir s
 		args = append(args, "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr")
 	}
 	args = append(args, codenames[c.release], dir)
-	for _, s := range archivetest.Debian(codenames[c.release]) {
+	for _, s := range c.sources() {
 		args = append(args, fmt.Sprintf("deb [check-valid-until=no] %s %s main", st.URLs(s.Repository)[0], s.Suite))
 	}
 	start := time.Now()
@@ -283,6 +293,10 @@ func normalise(path string, data []byte) []byte {
 		stanzas := strings.Split(strings.TrimSpace(string(data)), "\n\n")
 		slices.Sort(stanzas)
 		return []byte(strings.Join(stanzas, "\n\n"))
+	case "/var/lib/dpkg/triggers/File": // the order of unpacking
+		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+		slices.Sort(lines)
+		return []byte(strings.Join(lines, "\n"))
 	}
 	return data
 }

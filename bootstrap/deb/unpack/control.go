@@ -139,8 +139,9 @@ func isRegular(h *tar.Header) bool {
 // parseStanza reads the one stanza of a control file (deb822(5)).
 func parseStanza(s string) ([]field, error) {
 	var out []field
+	// Blanks at the end of a line are kept, as dpkg keeps them.
 	for line := range strings.SplitSeq(strings.TrimRight(s, "\n\t \r"), "\n") {
-		line = strings.TrimRight(line, " \t\r")
+		line = strings.TrimSuffix(line, "\r")
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
