@@ -32,6 +32,10 @@ type Request struct {
 	Op       pipelines.Bootstrap
 	Platform pipelines.Platform
 	Site     site.Site
+	// Helper is a platform whose programs run natively where steps for Platform
+	// are emulated. A bootstrapper may use it to make its Configure steps faster,
+	// never to change their result. Zero: steps for Platform run natively.
+	Helper pipelines.Platform
 	// CacheDir holds metadata, packages and finished layers.
 	CacheDir string
 	// Epoch bounds time stamps; zero: the newest of the sources' Release dates.

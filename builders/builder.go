@@ -103,6 +103,11 @@ type Backend struct {
 	// Open makes a builder for an address, the part of --builder after the
 	// colon, usually empty.
 	Open func(ctx context.Context, o Options) (Builder, error)
+	// Size gives the bytes that StateDir holds, Prune removes what no build has
+	// used for longer than unused and gives the bytes that are free now. Both
+	// may be used while builds run. Nil: the backend keeps nothing there.
+	Size  func(ctx context.Context, o Options) (int64, error)
+	Prune func(ctx context.Context, o Options, unused time.Duration) (int64, error)
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }

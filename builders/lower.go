@@ -15,7 +15,8 @@ type Lowering[S any] interface {
 	Pull(ctx context.Context, n pipelines.Node, o pipelines.Pull) (S, error)
 	Layout(ctx context.Context, n pipelines.Node, o pipelines.Layout) (S, error)
 	Local(ctx context.Context, n pipelines.Node, o pipelines.Local) (S, error)
-	Run(ctx context.Context, n pipelines.Node, base S, o pipelines.Run) (S, error)
+	// Run has one image for each of o.Mounts.
+	Run(ctx context.Context, n pipelines.Node, base S, mounts []S, o pipelines.Run) (S, error)
 	Copy(ctx context.Context, n pipelines.Node, base, from S, o pipelines.Copy) (S, error)
 	File(ctx context.Context, n pipelines.Node, base S, o pipelines.File) (S, error)
 	Remove(ctx context.Context, n pipelines.Node, base S, o pipelines.Remove) (S, error)
@@ -56,7 +57,11 @@ func lowerNode[S any](ctx context.Context, n pipelines.Node, done map[string]S, 
 	case pipelines.Local:
 		return l.Local(ctx, n, o)
 	case pipelines.Run:
-		return l.Run(ctx, n, base, o)
+		var mounts []S
+		for _, in := range n.Inputs[1:] {
+			mounts = append(mounts, done[in])
+		}
+		return l.Run(ctx, n, base, mounts, o)
 	case pipelines.Copy:
 		return l.Copy(ctx, n, base, done[n.Inputs[1]], o)
 	case pipelines.File:

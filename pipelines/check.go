@@ -54,6 +54,9 @@ func checkNode(n *node) error {
 	case Bootstrap:
 		return checkBootstrap(o, bad)
 	case Run:
+		if len(n.inputs) != 1+len(o.Mounts) {
+			return bad("a mount has no image", "set From to an image")
+		}
 		return checkRun(o, bad)
 	case Copy:
 		return checkCopy(n, o, bad)
@@ -146,6 +149,11 @@ func checkRun(o Run, bad complain) error {
 		}
 		if s.Target != "" && absolute(s.Target) != "" {
 			return bad(fmt.Sprintf("secret target %q %s", s.Target, absolute(s.Target)), "")
+		}
+	}
+	for _, m := range o.Mounts {
+		if why := or(absolute(m.Src), absolute(m.Target)); why != "" || path.Clean(m.Target) == "/" {
+			return bad(fmt.Sprintf("mount of %q on %q %s", m.Src, m.Target, or(why, "is the root")), "")
 		}
 	}
 	for _, c := range o.Caches {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Graph is the flat form of an [Image]: nodes in an order in which inputs come
@@ -21,9 +22,10 @@ type Graph struct {
 type Node struct {
 	// ID is "sha256:" and the hash of the operation, platform and inputs' IDs.
 	ID string `json:"id"`
-	// Op is the operation; Copy.From is the zero Image here, see Inputs.
+	// Op is the operation; Copy.From and Mount.From are zero here, see Inputs.
 	Op Op `json:"-"`
-	// Inputs are IDs: the base first; for Copy, the image copied from second.
+	// Inputs are IDs: the base first; then, for Copy, the image copied from, and
+	// for Run the images of its Mounts in their order.
 	Inputs []string `json:"inputs,omitempty"`
 	// Platform the node is built for.
 	Platform Platform `json:"platform"`
@@ -40,41 +42,58 @@ func (i Image) Graph() (Graph, error) {
 	if i.n == nil {
 		return Graph{}, &InvalidError{What: "image", Cause: "is empty: it has no source", Fix: "start it with pipelines.From"}
 	}
-	g := Graph{Platform: i.n.platform}
-	ids := map[*node]string{}
-	seen := map[string]bool{}
-	var visit func(n *node) error
-	visit = func(n *node) error {
-		if _, ok := ids[n]; ok {
-			return nil
-		}
-		for _, in := range n.inputs {
-			if err := visit(in); err != nil {
-				return err
-			}
-		}
-		if err := checkNode(n); err != nil {
-			return err
-		}
-		m := Node{Op: flat(n.op), Platform: n.platform, Where: n.where, Name: stepName(n.op)}
-		if r, ok := n.op.(Run); ok {
-			m.Timeout = int64(r.Timeout)
-		}
-		for _, in := range n.inputs {
-			m.Inputs = append(m.Inputs, ids[in])
-		}
-		m.ID = m.identity()
-		ids[n] = m.ID
-		if !seen[m.ID] {
-			seen[m.ID] = true
-			g.Nodes = append(g.Nodes, m)
-		}
-		return nil
-	}
-	if err := visit(i.n); err != nil {
+	f := flattener{graph: Graph{Platform: i.n.platform}, seen: map[string]bool{}, ids: map[*node]string{}}
+	if _, err := f.visit(i.n); err != nil {
 		return Graph{}, err
 	}
-	return g, nil
+	return f.graph, nil
+}
+
+// flattener appends nodes to a graph, each once.
+type flattener struct {
+	graph Graph
+	seen  map[string]bool
+	ids   map[*node]string
+}
+
+// add appends a node unless an equal one is there, and gives its ID.
+func (f *flattener) add(m Node) string {
+	m.ID = m.identity()
+	if !f.seen[m.ID] {
+		f.seen[m.ID] = true
+		f.graph.Nodes = append(f.graph.Nodes, m)
+	}
+	return m.ID
+}
+
+// visit appends a node after its inputs.
+func (f *flattener) visit(n *node) (string, error) {
+	if id, ok := f.ids[n]; ok {
+		return id, nil
+	}
+	var inputs []string
+	for _, in := range n.inputs {
+		id, err := f.visit(in)
+		if err != nil {
+			return "", err
+		}
+		inputs = append(inputs, id)
+	}
+	if err := checkNode(n); err != nil {
+		return "", err
+	}
+	m := Node{Op: flat(n.op), Inputs: inputs, Platform: n.platform, Where: n.where}
+	m.Name, m.Timeout = stepName(n.op), timeout(n.op)
+	id := f.add(m)
+	f.ids[n] = id
+	return id, nil
+}
+
+func timeout(op Op) int64 {
+	if r, ok := op.(Run); ok {
+		return int64(r.Timeout)
+	}
+	return 0
 }
 
 // flat drops what the graph keeps elsewhere.
@@ -85,6 +104,10 @@ func flat(op Op) Op {
 		return o
 	case Run:
 		o.Name, o.Timeout = "", 0
+		o.Mounts = slices.Clone(o.Mounts)
+		for i := range o.Mounts {
+			o.Mounts[i].From = Image{}
+		}
 		return o
 	}
 	return op
@@ -135,7 +158,7 @@ func (n Node) identity() string {
 		Op       Op       `json:"op"`
 		Platform Platform `json:"platform"`
 		Inputs   []string `json:"inputs"`
-	}{op.kind(), op, n.Platform, n.Inputs})
+	}{op.kind(), op, n.Platform, append([]string(nil), n.Inputs...)}) // an empty list and none are the same
 	if err != nil {
 		panic(fmt.Sprintf("pipelines: a closed operation does not marshal: %v", err)) // no Op holds a channel or function
 	}
@@ -146,11 +169,11 @@ func (n Node) identity() string {
 // Map replaces operations: f is called for each node in order with its inputs
 // already replaced, and gives a list of operations to put in its place, each on
 // top of the one before (a Bootstrap becomes a Layout and Run steps). Giving back
-// just n.Op keeps the node. IDs are made anew.
+// just n.Op keeps the node. Images that new operations read (Mount.From) are
+// taken into the graph. IDs are made anew.
 func (g Graph) Map(f func(n Node) ([]Op, error)) (Graph, error) {
-	out := Graph{Platform: g.Platform}
+	out := flattener{graph: Graph{Platform: g.Platform}, seen: map[string]bool{}, ids: map[*node]string{}}
 	moved := map[string]string{}
-	seen := map[string]bool{}
 	for _, n := range g.Nodes {
 		old := n.ID
 		inputs := make([]string, 0, len(n.Inputs))
@@ -168,31 +191,31 @@ func (g Graph) Map(f func(n Node) ([]Op, error)) (Graph, error) {
 		for k, op := range ops {
 			m := n
 			m.Op = flat(op)
-			if k > 0 {
-				m.Inputs = []string{out.Nodes[lastIndex(out.Nodes, moved[old])].ID}
-			}
 			if len(ops) > 1 || op.kind() != n.Op.kind() {
-				m.Name, m.Timeout = stepName(op), 0
-				if r, ok := op.(Run); ok {
-					m.Timeout = int64(r.Timeout)
+				m.Name, m.Timeout = stepName(op), timeout(op)
+			}
+			if k > 0 {
+				m.Inputs = []string{moved[old]}
+			}
+			for _, other := range from(op) {
+				id, err := out.visit(other)
+				if err != nil {
+					return Graph{}, err
 				}
+				m.Inputs = append(slices.Clip(m.Inputs), id)
 			}
-			m.ID = m.identity()
-			moved[old] = m.ID
-			if !seen[m.ID] {
-				seen[m.ID] = true
-				out.Nodes = append(out.Nodes, m)
-			}
+			moved[old] = out.add(m)
 		}
 	}
-	return out, nil
+	// The result comes last, also where an equal node had come before.
+	return out.graph.resultLast(moved[g.ID()]), nil
 }
 
-func lastIndex(nodes []Node, id string) int {
-	for i := len(nodes) - 1; i >= 0; i-- {
-		if nodes[i].ID == id {
-			return i
-		}
-	}
-	return -1
+// resultLast moves the node that is the result to the end. It can be elsewhere
+// only when nothing depends on it, so the order stays topological.
+func (g Graph) resultLast(id string) Graph {
+	i := slices.IndexFunc(g.Nodes, func(n Node) bool { return n.ID == id })
+	n := g.Nodes[i]
+	g.Nodes = append(slices.Delete(g.Nodes, i, i+1), n)
+	return g
 }

@@ -7,7 +7,7 @@ type Image struct{ n *node }
 
 type node struct {
 	op       Op
-	inputs   []*node // base first, then Copy.From
+	inputs   []*node // base first, then Copy.From or Run.Mounts' images in order
 	platform Platform
 	where    Position
 }
@@ -25,12 +25,29 @@ func (i Image) Then(steps ...Step) Image {
 		if i.n != nil {
 			n.inputs, n.platform = []*node{i.n}, i.n.platform
 		}
-		if c, ok := s.(Copy); ok && c.From.n != nil {
-			n.inputs = append(n.inputs, c.From.n)
-		}
+		n.inputs = append(n.inputs, from(s)...)
 		i = Image{n}
 	}
 	return i
+}
+
+// from lists the other images an operation reads; images that are empty are left
+// out, which the check tells from the count.
+func from(op Op) []*node {
+	var out []*node
+	switch o := op.(type) {
+	case Copy:
+		if o.From.n != nil {
+			out = append(out, o.From.n)
+		}
+	case Run:
+		for _, m := range o.Mounts {
+			if m.From.n != nil {
+				out = append(out, m.From.n)
+			}
+		}
+	}
+	return out
 }
 
 // With applies functions in order, so recipes compose:

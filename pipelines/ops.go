@@ -113,6 +113,8 @@ type Run struct {
 	// Secrets and Caches are there while the step runs and never in a layer.
 	Secrets []Secret     `json:"secrets,omitempty"`
 	Caches  []CacheMount `json:"caches,omitempty"`
+	// Mounts show files of other images, read-only, while the step runs.
+	Mounts []Mount `json:"mounts,omitempty"`
 	// Timeout ends the step as failed; 0 means none. Not part of the identity.
 	Timeout time.Duration `json:"-"`
 }
@@ -137,6 +139,18 @@ type CacheMount struct {
 	// ID names the cache; default the Target.
 	ID string `json:"id,omitempty"`
 	// Target is the directory in the image, an absolute path.
+	Target string `json:"target"`
+}
+
+// Mount binds a file or directory of another image over a path, read-only, while
+// a step runs. The other image may be for another platform. A mount point that was
+// not there is gone after the step.
+type Mount struct {
+	// From is the image to show.
+	From Image `json:"-"`
+	// Src is an absolute path in From, Target one in the image. Both are
+	// directories or both are files.
+	Src    string `json:"src"`
 	Target string `json:"target"`
 }
 

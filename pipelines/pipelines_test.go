@@ -153,9 +153,42 @@ func TestMapReplacesABootstrap(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "layout run run run" {
 		t.Errorf("nodes: %s", got)
 	}
+	// A lowered graph goes to a child process as JSON.
+	b, err := json.Marshal(low)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Graph
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Error(err)
+	}
 	last := low.Result()
 	if last.Name != "run mine" || last.Timeout != int64(time.Second) {
 		t.Errorf("the author's step lost its name or time-out: %+v", last)
+	}
+}
+
+func TestMounts(t *testing.T) {
+	tools := From(arm64, Pull{Ref: "docker.io/library/tools:1"})
+	g := graph(t, base().Then(Run{Shell: "x", Mounts: []Mount{{From: tools, Src: "/a", Target: "/a"}}}))
+	if len(g.Nodes) != 3 || len(g.Result().Inputs) != 2 || g.Base().Op.kind() != "pull" || g.Base().Platform != amd64 {
+		t.Fatalf("%+v", g)
+	}
+	other := graph(t, base().Then(Run{Shell: "x", Mounts: []Mount{{From: base(), Src: "/a", Target: "/a"}}}))
+	if other.ID() == g.ID() {
+		t.Error("what is mounted is not part of the identity")
+	}
+	// A replacement may bring an image of its own.
+	boot := graph(t, From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian", Suite: "s"}}}))
+	low, err := boot.Map(func(Node) ([]Op, error) {
+		return []Op{Scratch{}, Run{Shell: "configure", Mounts: []Mount{{From: tools, Src: "/a", Target: "/b"}}}}, nil
+	})
+	if err != nil || len(low.Nodes) != 3 || low.Result().Name != "run configure" || len(low.Result().Inputs) != 2 {
+		t.Fatalf("%v %+v", err, low)
+	}
+	_, err = base().Then(Run{Shell: "x", Mounts: []Mount{{Src: "/a", Target: "/b"}}}).Graph()
+	if err == nil || !strings.Contains(err.Error(), "a mount has no image") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -90,22 +90,26 @@ func Nearest(s string, names []string, most int) []string {
 	return out
 }
 
-// distance is Levenshtein's.
+// distance counts letters to change, add, drop or swap with their neighbour
+// (optimal string alignment).
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
+	before, last, row := rows[0], rows[1], rows[2]
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diag := row[0]
+		before, last, row = last, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := diag
+			cost := last[j]
 			if a[i] != b[j] {
 				cost++
 			}
-			diag = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				cost = min(cost, before[j-1]+1)
+			}
+			row[j+1] = min(cost, last[j+1]+1, row[j]+1)
 		}
 	}
 	return row[len(b)]

@@ -21,6 +21,9 @@ type Site struct {
 	Registries []Registry
 	// Proxy is how requests leave the site.
 	Proxy Proxy
+	// Notes say what was left out while reading the site ("host" skips what it
+	// cannot use, with the reason). They change nothing.
+	Notes []string `json:",omitempty"`
 }
 
 // Mirror is one base URL of a package repository: the directory that holds dists/
@@ -37,6 +40,9 @@ type Certificate struct {
 	Name string
 	// PEM is one CERTIFICATE block.
 	PEM []byte
+	// BuildOnly certificates are trusted while building and not written into
+	// images.
+	BuildOnly bool `json:",omitempty"`
 }
 
 // Keyring holds OpenPGP public keys, armored or binary.
@@ -44,6 +50,8 @@ type Keyring struct {
 	Keys []byte
 	// Replace: only these are trusted; otherwise they add to the embedded ones.
 	Replace bool
+	// BuildOnly keys are used while building and not written into images.
+	BuildOnly bool `json:",omitempty"`
 }
 
 // Registry is how references that begin with Prefix are pulled.
@@ -67,11 +75,56 @@ type Proxy struct {
 	HTTP, HTTPS, No string
 }
 
-// URLs gives the mirrors of a repository as base URLs, in order.
+// URLs gives the mirrors of a repository as base URLs, in order: where bytes are
+// fetched from while building.
 func (s Site) URLs(repository string) []string {
 	var out []string
 	for _, m := range s.Mirrors[repository] {
 		out = append(out, m.URL)
+	}
+	return out
+}
+
+// ImageURLs gives the mirrors of a repository that are written into images, in
+// order. A site whose mirrors are all BuildOnly (the built-in "host") leaves the
+// public ones in its images, so that they work elsewhere.
+func (s Site) ImageURLs(repository string) []string {
+	var out []string
+	for _, m := range s.Mirrors[repository] {
+		if !m.BuildOnly {
+			out = append(out, m.URL)
+		}
+	}
+	if len(out) == 0 {
+		return Public().URLs(repository)
+	}
+	return out
+}
+
+// ImageCAs gives the certificate authorities that are written into images.
+func (s Site) ImageCAs() []Certificate {
+	var out []Certificate
+	for _, c := range s.CAs {
+		if !c.BuildOnly {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Bundle is the PEM of all the site's certificate authorities in their order,
+// without the public roots; nil when there are none.
+func (s Site) Bundle() []byte { return Bundle(s.CAs) }
+
+// Bundle is the PEM of several certificates in their order; nil when there are
+// none.
+func Bundle(cas []Certificate) []byte {
+	var out []byte
+	for _, c := range cas {
+		out = append(out, c.PEM...)
+		if n := len(out); n > 0 && out[n-1] != '\n' {
+			out = append(out, '\n')
+		}
 	}
 	return out
 }

@@ -19,7 +19,15 @@ import (
 
 // Backend is the registration.
 func Backend() builders.Backend {
-	return builders.Backend{Name: Name, Describe: describe, Open: open}
+	return builders.Backend{Name: Name, Describe: describe, Open: open,
+		Size: func(ctx context.Context, o builders.Options) (int64, error) {
+			u, err := Size(ctx, o)
+			return u.Bytes, err
+		},
+		Prune: func(ctx context.Context, o builders.Options, unused time.Duration) (int64, error) {
+			u, err := Prune(ctx, o, unused, -1)
+			return u.Removed, err
+		}}
 }
 
 func open(_ context.Context, o builders.Options) (builders.Builder, error) {

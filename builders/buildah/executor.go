@@ -176,9 +176,17 @@ func (x *executor) runGroup(ctx context.Context, s state, before int, g group, p
 		r := record{Layer: parent, Started: farFuture}
 		return r, x.st.keep(g.key, r)
 	}
-	// Copies need their sources: make them before this layer is begun.
+	// Copies and mounts need their sources: make them before this layer is begun.
 	from := make([]made, len(g.steps))
+	var shown []made
 	for i, st := range g.steps {
+		for _, img := range st.shown {
+			m, err := x.realize(ctx, img, false)
+			if err != nil {
+				return record{}, err
+			}
+			shown = append(shown, m)
+		}
 		if _, ok := st.node.Op.(pipelines.Copy); ok && st.from.src.local == nil {
 			if from[i], err = x.realize(ctx, st.from, false); err != nil {
 				return record{}, err
@@ -215,7 +223,7 @@ func (x *executor) runGroup(ctx context.Context, s state, before int, g group, p
 			break
 		}
 		x.c.event(st.node, pipelines.EventStart, "")
-		if err = x.apply(ctx, s, before+i, st, root(rootfs), from[i]); err != nil {
+		if err = x.apply(ctx, s, before+i, st, root(rootfs), from[i], shown); err != nil {
 			err = x.failed(st.node, err)
 			break
 		}
@@ -247,13 +255,26 @@ func (x *executor) keepFailed(w *wip, parent string) bool {
 }
 
 // apply does one step in a mounted root.
-func (x *executor) apply(ctx context.Context, s state, index int, st step, r root, from made) (err error) {
+func (x *executor) apply(ctx context.Context, s state, index int, st step, r root, from made, shown []made) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	switch o := st.node.Op.(type) {
 	case pipelines.Run:
-		return x.run(ctx, s, index, st.node, o, r)
+		views := map[string]root{} // one view of each image
+		var all []root
+		for _, m := range shown {
+			if _, ok := views[m.top]; !ok {
+				view, done, err := x.st.view(m.top, false)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, done()) }()
+				views[m.top] = root(view)
+			}
+			all = append(all, views[m.top])
+		}
+		return x.run(ctx, s, index, st.node, o, r, all)
 	case pipelines.File:
 		return r.writeFile(o)
 	case pipelines.Remove:

@@ -40,6 +40,8 @@ type step struct {
 	key  string
 	node pipelines.Node
 	from state // of Copy
+	// shown are the images of a Run's mounts, in order.
+	shown []state
 }
 
 // lowering gives operations their meaning. It reads what sources are, which may
@@ -100,7 +102,7 @@ func (s state) then(st step) state {
 	return state{key: st.key, src: s.src, steps: append(slices.Clip(s.steps), st)}
 }
 
-func (l lowering) Run(_ context.Context, n pipelines.Node, base state, o pipelines.Run) (state, error) {
+func (l lowering) Run(_ context.Context, n pipelines.Node, base state, mounts []state, o pipelines.Run) (state, error) {
 	if err := l.usable(n, base); err != nil {
 		return state{}, err
 	}
@@ -110,8 +112,16 @@ func (l lowering) Run(_ context.Context, n pipelines.Node, base state, o pipelin
 				fmt.Errorf("secret %s was not given", s.ID), "give it with --secret id=" + s.ID + ",…"}}
 		}
 	}
+	var shown []string
+	for _, m := range mounts {
+		if m.src.local != nil {
+			return state{}, &builders.UnsupportedError{Builder: Name, Node: n, What: "a Local directory is not an image to mount",
+				Fix: "copy it into an image from Scratch first"}
+		}
+		shown = append(shown, m.key)
+	}
 	// The epoch is in the step's environment.
-	return base.then(step{key: keyOf("run", o, l.x.epoch.Unix(), base.key), node: n}), nil
+	return base.then(step{key: keyOf("run", o, l.x.epoch.Unix(), shown, base.key), node: n, shown: mounts}), nil
 }
 
 func (l lowering) Copy(_ context.Context, n pipelines.Node, base, from state, o pipelines.Copy) (state, error) {

@@ -35,7 +35,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 const longScript = 100 << 10
 
 // run does a Run step in a mounted root.
-func (x *executor) run(ctx context.Context, s state, index int, n pipelines.Node, o pipelines.Run, r root) (err error) {
+func (x *executor) run(ctx context.Context, s state, index int, n pipelines.Node, o pipelines.Run, r root, shown []root) (err error) {
 	sc, err := x.stageConfig(s, index, n, o, r)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (x *executor) run(ctx context.Context, s state, index int, n pipelines.Node
 	if err != nil {
 		return err
 	}
-	points, err := x.mountpoints(o, r, sc)
+	points, err := x.mountpoints(o, r, shown, sc)
 	defer func() {
 		if perr := points.remove(); err == nil {
 			err = perr
@@ -161,7 +161,7 @@ func proxyEnv(http, https, no string) map[string]string {
 
 // mountpoints makes the places in the image that the step's mounts need, and adds
 // the mounts.
-func (x *executor) mountpoints(o pipelines.Run, r root, sc *stageConfig) (*points, error) {
+func (x *executor) mountpoints(o pipelines.Run, r root, shown []root, sc *stageConfig) (*points, error) {
 	p := &points{r: r}
 	for _, d := range []string{"/proc", "/sys", "/dev"} {
 		if _, err := p.dir(d); err != nil {
@@ -211,6 +211,13 @@ func (x *executor) mountpoints(o pipelines.Run, r root, sc *stageConfig) (*point
 		}
 		sc.Mounts = append(sc.Mounts, stageMount{Target: at, Content: v, File: true, Mode: mode, UID: sc.UID, GID: sc.GID})
 	}
+	for i, m := range o.Mounts {
+		sm, err := p.show(shown[i], m)
+		if err != nil {
+			return p, fmt.Errorf("mount %s on %s: %w", m.Src, m.Target, err)
+		}
+		sc.Mounts = append(sc.Mounts, sm)
+	}
 	for _, c := range o.Caches {
 		id := c.ID
 		if id == "" {
@@ -245,6 +252,24 @@ func (p *points) dir(target string) (string, error) {
 	made, err := p.r.mkdirs(rel, 0, 0)
 	p.made = append(p.made, made...)
 	return rel, err
+}
+
+// show mounts a path of another image.
+func (p *points) show(from root, m pipelines.Mount) (stageMount, error) {
+	src, err := from.resolve(m.Src, true)
+	if err != nil {
+		return stageMount{}, err
+	}
+	st, err := from.lstat(src)
+	if err != nil {
+		return stageMount{}, inImage(err, src)
+	}
+	at := p.file
+	if isDir(st) {
+		at = p.dir
+	}
+	target, err := at(m.Target)
+	return stageMount{Target: target, Source: from.join(src), ReadOnly: true}, err
 }
 
 func (p *points) file(target string) (string, error) {

@@ -85,7 +85,11 @@ func (sc *stageConfig) spec() *specs.Spec {
 		{Destination: "/dev", Type: "bind", Source: filepath.Join(sc.Bundle, "dev"), Options: []string{"rbind", "rw"}},
 	}
 	for _, m := range sc.Mounts {
-		mounts = append(mounts, specs.Mount{Destination: "/" + m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", "rw"}})
+		access := "rw"
+		if m.ReadOnly {
+			access = "ro"
+		}
+		mounts = append(mounts, specs.Mount{Destination: "/" + m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", access}})
 	}
 	umask := uint32(0o022)
 	return &specs.Spec{

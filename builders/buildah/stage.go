@@ -38,6 +38,7 @@ type stageMount struct {
 	Source   string `json:",omitempty"`
 	Content  []byte `json:",omitempty"`
 	File     bool
+	ReadOnly bool `json:",omitempty"`
 	Mode     uint32
 	UID, GID int
 }
@@ -173,7 +174,11 @@ func (sc *stageConfig) enter() error {
 		return fmt.Errorf("/dev: %w", err)
 	}
 	for _, m := range sc.Mounts {
-		if err := unix.Mount(m.Source, filepath.Join(sc.Rootfs, m.Target), "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		mount := bindWritable
+		if m.ReadOnly {
+			mount = bindReadOnly
+		}
+		if err := mount(m.Source, filepath.Join(sc.Rootfs, m.Target)); err != nil {
 			return fmt.Errorf("mount /%s: %w", m.Target, err)
 		}
 	}

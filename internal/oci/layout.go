@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -164,20 +165,67 @@ func (l *Layout) Image(d v1.Descriptor) (m v1.Manifest, c v1.Image, err error) {
 	return m, c, nil
 }
 
-// Manifest picks the one manifest of the index for a platform. A descriptor
+// maxDepth bounds how deep indexes nest in each other.
+const maxDepth = 8
+
+// Images lists the image manifests of the layout, in index.json's order. It goes
+// into the indexes that index.json names, as tools write them for images with
+// several platforms, and leaves out attestations and other artifacts.
+func (l *Layout) Images() ([]v1.Descriptor, error) {
+	idx, err := l.Index()
+	if err != nil {
+		return nil, err
+	}
+	return l.images(idx, 0)
+}
+
+func (l *Layout) images(idx v1.Index, depth int) ([]v1.Descriptor, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("%s: indexes nest deeper than %d", l.dir, maxDepth)
+	}
+	var out []v1.Descriptor
+	for _, d := range idx.Manifests {
+		switch d.MediaType {
+		case v1.MediaTypeImageIndex, "application/vnd.docker.distribution.manifest.list.v2+json":
+			var nested v1.Index
+			if err := l.ReadJSON(d, &nested); err != nil {
+				return nil, fmt.Errorf("index: %w", err)
+			}
+			more, err := l.images(nested, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, more...)
+		case v1.MediaTypeImageManifest, "application/vnd.docker.distribution.manifest.v2+json":
+			if !IsAttestation(d) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out, nil
+}
+
+// IsAttestation knows the manifests that stand beside images without being one,
+// such as those BuildKit adds.
+func IsAttestation(d v1.Descriptor) bool {
+	return d.Annotations["vnd.docker.reference.type"] != "" || d.ArtifactType != "" ||
+		d.Platform != nil && d.Platform.Architecture == "unknown"
+}
+
+// Manifest picks the one manifest of the layout for a platform. A descriptor
 // without a platform object is judged by its image configuration.
 func (l *Layout) Manifest(p pipelines.Platform) (v1.Descriptor, error) {
-	idx, err := l.Index()
+	images, err := l.Images()
 	if err != nil {
 		return v1.Descriptor{}, err
 	}
 	var found []v1.Descriptor
-	for _, d := range idx.Manifests {
+	for _, d := range images {
 		q, err := l.platform(d)
 		if err != nil {
 			return v1.Descriptor{}, err
 		}
-		if q == p {
+		if q == p && !slices.ContainsFunc(found, func(f v1.Descriptor) bool { return f.Digest == d.Digest }) {
 			found = append(found, d)
 		}
 	}
@@ -190,19 +238,19 @@ func (l *Layout) Manifest(p pipelines.Platform) (v1.Descriptor, error) {
 	return v1.Descriptor{}, fmt.Errorf("%s: %d images for %s; name one by its digest", l.dir, len(found), p)
 }
 
-// Platforms lists the platforms of the index's images, in its order.
+// Platforms lists the platforms of the layout's images, in its order, each once.
 func (l *Layout) Platforms() ([]pipelines.Platform, error) {
-	idx, err := l.Index()
+	images, err := l.Images()
 	if err != nil {
 		return nil, err
 	}
 	var out []pipelines.Platform
-	for _, d := range idx.Manifests {
+	for _, d := range images {
 		p, err := l.platform(d)
 		if err != nil {
 			return nil, err
 		}
-		if p.Architecture != "unknown" {
+		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}

@@ -134,6 +134,51 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+func TestLayoutOfSeveralPlatforms(t *testing.T) {
+	// As cfbuild, buildx and skopeo write it: index.json names one index.
+	l, err := Create(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ds []v1.Descriptor
+	for _, arch := range []string{"amd64", "arm64"} {
+		p := v1.Platform{OS: "linux", Architecture: arch}
+		cfg, err := l.PutJSON(v1.MediaTypeImageConfig, v1.Image{Platform: p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := l.PutJSON(v1.MediaTypeImageManifest, v1.Manifest{Config: cfg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if arch == "amd64" {
+			d.Platform = &p // the other is judged by its configuration
+		}
+		ds = append(ds, d)
+	}
+	attestation := ds[0]
+	attestation.Platform = &v1.Platform{OS: "unknown", Architecture: "unknown"}
+	nested, err := l.PutJSON(v1.MediaTypeImageIndex, v1.Index{Manifests: append(ds, attestation)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SetIndex(v1.Index{Manifests: []v1.Descriptor{nested}}); err != nil {
+		t.Fatal(err)
+	}
+	ps, err := l.Platforms()
+	if err != nil || len(ps) != 2 || ps[0].String() != "linux/amd64" || ps[1].String() != "linux/arm64" {
+		t.Errorf("platforms %v, %v", ps, err)
+	}
+	for i, p := range ps {
+		if d, err := l.Manifest(p); err != nil || d.Digest != ds[i].Digest {
+			t.Errorf("%s: %v, %v", p, d, err)
+		}
+	}
+	if _, err := l.Manifest(pipelines.Platform{OS: "linux", Architecture: "s390x"}); err == nil {
+		t.Error("found an image for s390x")
+	}
+}
+
 func TestLinkBlobChecksCopies(t *testing.T) {
 	l, err := Create(t.TempDir())
 	if err != nil {

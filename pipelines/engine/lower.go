@@ -58,7 +58,11 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	if err != nil {
 		return nil, err
 	}
-	root, err := b.Make(ctx, e.request(n, o, ev))
+	req := e.request(n, o, ev)
+	if req.Helper, err = e.helper(ctx, n.Platform); err != nil {
+		return nil, err
+	}
+	root, err := b.Make(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +74,21 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 		ops = append(ops, r)
 	}
 	return ops, nil
+}
+
+// helper is a platform that runs natively where p is emulated.
+func (e *Engine) helper(ctx context.Context, p pipelines.Platform) (pipelines.Platform, error) {
+	if p == pipelines.HostPlatform() {
+		return pipelines.Platform{}, nil // the builder may still be finding out what it can do
+	}
+	caps, err := e.Builder.Capabilities(ctx)
+	if err != nil || !contains(caps.Emulated, p) {
+		return pipelines.Platform{}, err
+	}
+	if host := pipelines.HostPlatform(); contains(caps.Platforms, host) && !contains(caps.Emulated, host) {
+		return host, nil
+	}
+	return pipelines.Platform{}, nil
 }
 
 func (e *Engine) bootstrapper(n pipelines.Node, o pipelines.Bootstrap) (bootstrap.Bootstrapper, error) {
@@ -155,18 +174,20 @@ func (e *Engine) Offered(ctx context.Context, t pipelines.Target) (offered, runn
 	if err != nil {
 		return nil, nil, err
 	}
-	if offered, err = e.sourceOffers(ctx, g.Base()); err != nil {
-		return nil, nil, err
-	}
-	if len(t.Platforms) > 0 {
-		offered = intersect(t.Platforms, offered)
-	}
 	caps, err := e.Builder.Capabilities(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	if !caps.Available {
 		return nil, nil, &builders.UnavailableError{Builder: e.Builder.Name(), Reason: caps.Reason, Fix: caps.Fix}
+	}
+	if _, ok := g.Base().Op.(pipelines.Scratch); ok {
+		offered = caps.Platforms // the empty image is for any platform
+	} else if offered, err = e.sourceOffers(ctx, g.Base()); err != nil {
+		return nil, nil, err
+	}
+	if len(t.Platforms) > 0 {
+		offered = intersect(t.Platforms, offered)
 	}
 	return offered, intersect(offered, caps.Platforms), nil
 }

@@ -1,0 +1,97 @@
+package archive
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/xi2/xz"
+)
+
+// decompress unpacks r, by the ending of its name, in a goroutine of its own while
+// read consumes what comes out.
+func decompress(ext string, r io.Reader, read func(io.Reader) error) error {
+	var in io.Reader
+	switch ext {
+	case ".gz":
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return fmt.Errorf("%w gzip: %v", ErrMalformed, err)
+		}
+		in = z
+	case ".xz":
+		z, err := xz.NewReader(r, 0)
+		if err != nil {
+			return fmt.Errorf("%w xz: %v", ErrMalformed, err)
+		}
+		in = z
+	default:
+		return read(r)
+	}
+	a := &ahead{full: make(chan []byte, 2), free: make(chan []byte, 3), quit: make(chan struct{})}
+	for range 3 {
+		a.free <- make([]byte, 256<<10)
+	}
+	go a.run(in)
+	defer close(a.quit)
+	return read(a)
+}
+
+// ahead reads some blocks ahead of its reader.
+type ahead struct {
+	full, free chan []byte
+	quit       chan struct{}
+	block, cur []byte
+	// err is set before full is closed.
+	err error
+}
+
+func (a *ahead) run(in io.Reader) {
+	defer close(a.full)
+	for {
+		var b []byte
+		select {
+		case b = <-a.free:
+		case <-a.quit:
+			return
+		}
+		b = b[:cap(b)]
+		n, err := 0, error(nil)
+		for n < len(b) && err == nil {
+			var m int
+			m, err = in.Read(b[n:])
+			n += m
+		}
+		if n > 0 {
+			select {
+			case a.full <- b[:n]:
+			case <-a.quit:
+				return
+			}
+		}
+		if err != nil {
+			a.err = err
+			return
+		}
+	}
+}
+
+func (a *ahead) Read(p []byte) (int, error) {
+	if len(a.cur) == 0 {
+		if a.block != nil {
+			a.free <- a.block
+			a.block = nil
+		}
+		b, ok := <-a.full
+		if !ok {
+			if a.err == io.EOF {
+				return 0, io.EOF
+			}
+			return 0, fmt.Errorf("%w compressed data: %w", ErrMalformed, a.err)
+		}
+		a.block, a.cur = b, b
+	}
+	n := copy(p, a.cur)
+	a.cur = a.cur[n:]
+	return n, nil
+}

@@ -1,0 +1,13 @@
+//go:build !(containers_image_openpgp && exclude_graphdriver_btrfs)
+
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	fmt.Fprintln(os.Stderr, "cfbuild: compile with: go build -tags containers_image_openpgp,exclude_graphdriver_btrfs ./cmd/cfbuild")
+	os.Exit(4)
+}

@@ -1,0 +1,291 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/cmd/cli/cache"
+	"github.com/cfbuild/cfbuild/cmd/cli/progress"
+	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/pipelines/engine"
+	"github.com/cfbuild/cfbuild/site"
+	"github.com/spf13/cobra"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	builderFlags
+	isolation, storage *choice
+	platform           string
+	formats            choices
+	output, push       string
+	tags, secrets      []string
+	mediaType          *choice
+	progress           *choice
+	json               bool
+	noCache, keep      bool
+}
+
+func (p *program) runCommand() *cobra.Command {
+	var f runFlags
+	name := p.app.name()
+	cmd := &cobra.Command{
+		Use:   "run TARGET…",
+		Short: "build targets and write or push the images",
+		Long: "Builds targets. DIR/TARGET becomes an OCI image layout that holds all platforms;\n" +
+			"with --format docker, DIR/TARGET-ARCH.docker.tar is what docker load takes.\n\n" +
+			"--push auto pushes in a GitLab job, to $CI_REGISTRY_IMAGE/TARGET with the job's own\n" +
+			"credentials, and nowhere else. With several targets, REF becomes REF/TARGET.\n\n" +
+			"Progress goes to stderr, what was made to stdout.\n\nExit codes:\n" + ExitCodes,
+		Example: fmt.Sprintf("  %[1]s run debian12\n  %[1]s run debian12 --platform linux/amd64,linux/arm64 --format oci,docker\n"+
+			"  %[1]s run debian12 --platform all --push registry.example.org/group/debian12 --tag 12,latest", name),
+		Args:              p.needTargets(1, 0),
+		ValidArgsFunction: p.completeTargets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.builderFlags.isolation, f.driver = f.isolation.value, f.storage.value
+			return p.run(cmd.Context(), f, args)
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.platform, "platform", "host", "`host|all|LIST` such as linux/arm64,s390x; all: what the source offers and\nthis machine can run or emulate")
+	p.builderFlag(cmd, &f.builder)
+	f.isolation = choiceFlag(cmd, "isolation", "how steps are run", "auto", "chroot", "runc")
+	f.storage = choiceFlag(cmd, "storage", "storage driver of the builder", "auto", "overlay", "fuse-overlayfs", "vfs")
+	f.formats = choices{values: []string{"oci"}, allowed: []string{"oci", "docker"}}
+	fl.Var(&f.formats, "format", "what to write")
+	fl.StringVar(&f.output, "output", "out", "`DIR` to write to")
+	fl.StringVar(&f.push, "push", "auto", "`auto|never|REF`")
+	fl.StringArrayVar(&f.tags, "tag", nil, "`T,…` of what is pushed (default latest; in GitLab the git tag or branch,\nand latest on the default branch)")
+	f.mediaType = choiceFlag(cmd, "media-type", "manifests to push", "v2s2", "oci")
+	f.progress = choiceFlag(cmd, "progress", "how to show what happens", "auto", "tty", "plain", "json")
+	fl.BoolVar(&f.json, "json", false, "print what was made as one JSON document")
+	fl.IntVar(&f.jobs, "jobs", 0, "how many images to build at once (default: one per two processors, at least 2)")
+	fl.BoolVar(&f.noCache, "no-cache", false, "run every step again")
+	fl.BoolVar(&f.keep, "keep", false, "leave a failed step's container for inspection")
+	fl.StringArrayVar(&f.secrets, "secret", nil, "`id=NAME,src=FILE` or id=NAME,env=VAR, for steps that ask for it")
+	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
+	return cmd
+}
+
+func (p *program) builderFlag(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "builder", "auto", "`auto|NAME[:ADDRESS]`")
+	_ = cmd.RegisterFlagCompletionFunc("builder", p.completeBuilders)
+}
+
+// request is a run with everything checked that can be without any work.
+type request struct {
+	flags     runFlags
+	site      site.Site
+	targets   []pipelines.Target
+	platforms platformsFlag
+	repos     map[string]string
+	tags      []string
+	secrets   map[string][]byte
+	publisher Publisher
+	stateDir  string
+	output    string
+	engine    engine.Engine
+}
+
+// prepare reads and checks flags, the environment and the site.
+func (p *program) prepare(f runFlags, names []string) (request, error) {
+	r := request{flags: f, output: p.env.path(f.output)}
+	var pl pipelines.Pipeline
+	var tag string
+	var err error
+	steps := []func() error{
+		func() error { r.platforms, err = parsePlatforms(f.platform); return err },
+		func() error { _, _, err = p.findBackend(f.builder); return err },
+		func() error { r.engine.Epoch, err = p.env.epoch(); return err },
+		func() error { r.stateDir, err = p.env.stateDir(p.stateFlag); return err },
+		func() error { r.secrets, err = p.secrets(f.secrets); return err },
+		func() error { r.site, pl, err = p.load(); return err },
+		func() error { r.targets, err = p.targets(pl, names); return err },
+		func() error { r.repos, tag, err = p.destination(f.push, r.targets); return err },
+		func() error { r.tags, err = p.tags(f.tags, tag); return err },
+		func() error { r.publisher, err = p.publisher(r); return err },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return r, err
+		}
+	}
+	if f.jobs < 0 {
+		return r, usagef("", "--jobs \"%d\": is negative", f.jobs)
+	}
+	if f.jobs == 0 {
+		r.flags.jobs = max(2, runtime.NumCPU()/2)
+	}
+	return r, nil
+}
+
+// tempDir is the directory of the state directory for what is too large for
+// memory; a run that was killed may leave something there.
+const tempDir = "tmp"
+
+func (p *program) publisher(r request) (Publisher, error) {
+	if p.app.Publisher == nil {
+		return nil, errors.New("publisher: this program has none; set Publisher in cli.App")
+	}
+	credentials, err := p.credentials()
+	if err != nil {
+		return nil, err
+	}
+	return p.app.Publisher(PublisherOptions{Site: r.site, Credentials: credentials, AuthFile: p.env.Getenv("REGISTRY_AUTH_FILE"),
+		Project: p.env.Getenv("CI_REGISTRY_IMAGE"), TempDir: filepath.Join(r.stateDir, tempDir)}), nil
+}
+
+func (p *program) run(ctx context.Context, f runFlags, names []string) error {
+	r, err := p.prepare(f, names)
+	if err != nil {
+		return err
+	}
+	started := p.env.Now()
+	render := p.renderer(f.progress.value)
+	defer render.Close()
+	sink := progress.Sink(render, p.env.Now)
+	p.setSink(sink)
+	defer p.setSink(nil)
+
+	rep := report{Version: 1, Site: r.site.Name}
+	err = p.build(ctx, &r, sink, &rep)
+	render.Close() // the terminal is ours again
+	p.setSink(nil)
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(err, context.Cause(ctx))
+	}
+	rep.finish(err, p.env.Now().Sub(started))
+	if f.json {
+		if e := rep.writeJSON(p.env.Stdout); e != nil {
+			return errors.Join(err, e)
+		}
+		return err
+	}
+	if e := rep.writeText(p.env.Stdout, p.env.shown); e != nil {
+		return errors.Join(err, e)
+	}
+	return err
+}
+
+// build runs the plan and delivers what was built.
+func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, rep *report) error {
+	said := func(s string) { sink.Send(pipelines.Event{Kind: pipelines.EventNote, Text: s}) }
+	leave, err := cache.Enter(ctx, r.stateDir, p.env.Now(), func() { said("waiting for cache prune to end") })
+	if err != nil {
+		return stateError(r.stateDir, err)
+	}
+	defer leave()
+	if err := os.MkdirAll(filepath.Join(r.stateDir, tempDir), 0o700); err != nil {
+		return stateError(r.stateDir, err)
+	}
+	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
+	if err != nil {
+		return err
+	}
+	rep.Builder = builder.Name()
+	e := p.engine(r, builder, sink)
+	pl, left, err := plan(ctx, r.targets, r.platforms, e.Offered)
+	rep.LeftOut = left
+	for _, l := range left {
+		sink.Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("%s for %s is left out: %s", l.Target, l.Platform, l.Reason)})
+	}
+	if err != nil {
+		return err
+	}
+	if err := secretsThere(pl, r.secrets); err != nil {
+		return err
+	}
+	built, err := runChecked(ctx, e, pl)
+	rep.built(built)
+	if ctx.Err() != nil || len(built.Artifacts) == 0 {
+		return errors.Join(err, ctx.Err())
+	}
+	var formats []pipelines.Format
+	for _, f := range r.flags.formats.values {
+		formats = append(formats, pipelines.Format(f))
+	}
+	delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
+		Push: r.repos, Tags: r.tags, MediaType: r.flags.mediaType.value})
+	rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
+	return errors.Join(err, pushErr)
+}
+
+// runChecked runs the plan and meanwhile checks that the builder can do all of it:
+// if it cannot, that is said before much is fetched.
+func runChecked(ctx context.Context, e *engine.Engine, pl pipelines.Plan) (engine.Built, error) {
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	checked := make(chan error, 1)
+	go func() {
+		caps, err := e.Builder.Capabilities(inner)
+		if err == nil {
+			err = runnable(e.Builder.Name(), caps, pl)
+		}
+		if err != nil {
+			stop(err)
+		}
+		checked <- err
+	}()
+	built, err := e.Run(inner, pl)
+	if cannot := <-checked; cannot != nil && ctx.Err() == nil {
+		return engine.Built{}, cannot
+	}
+	return built, err
+}
+
+func (p *program) engine(r *request, b builders.Builder, sink pipelines.Sink) *engine.Engine {
+	e := r.engine
+	e.Builder, e.Bootstrappers, e.Site, e.StateDir = b, p.app.Bootstrappers, r.site, r.stateDir
+	e.Jobs, e.Now, e.Secrets = r.flags.jobs, p.env.Now(), r.secrets
+	e.NoCache, e.Keep = r.flags.noCache, r.flags.keep
+	e.Resolve, e.Events = r.publisher.Platforms, sink
+	return &e
+}
+
+// renderer chooses how events are shown.
+func (p *program) renderer(kind string) progress.Renderer {
+	get := p.env.Getenv
+	if kind == "auto" {
+		kind = "plain"
+		if term := get("TERM"); p.env.Terminal != nil && term != "dumb" && term != "" {
+			kind = "tty"
+		}
+	}
+	switch kind {
+	case "json":
+		return progress.JSON(p.env.Stderr)
+	case "tty":
+		size := p.env.Terminal
+		if size == nil { // asked for, and stderr is a file or a pipe
+			size = func() (int, int) { return 80, 24 }
+		}
+		return progress.TTY(p.env.Stderr, progress.TTYOptions{Now: p.env.Now, Size: size, Color: get("NO_COLOR") == "", Unicode: utf8Locale(get)})
+	}
+	return progress.Plain(p.env.Stderr, progress.PlainOptions{GitLab: get("GITLAB_CI") == "true"})
+}
+
+// utf8Locale follows setlocale(3): LC_ALL, LC_CTYPE, LANG, the first that is set.
+func utf8Locale(get func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToLower(get(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+// stateError says what to do about a state directory that cannot be used.
+func stateError(dir string, err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = &hintError{err, "name a directory of yours with --state-dir or CFBUILD_STATE_DIR"}
+	}
+	return fmt.Errorf("state directory %s: %w", dir, err)
+}

@@ -1,0 +1,34 @@
+//go:build containers_image_openpgp && exclude_graphdriver_btrfs
+
+// Command custom is a program of one's own around cfbuild's packages: its images
+// are in images.go, its command line is cfbuild's.
+//
+//	go build -tags containers_image_openpgp,exclude_graphdriver_btrfs
+//	./custom run toolbox
+package main
+
+import (
+	"os"
+
+	"github.com/cfbuild/cfbuild/bootstrap"
+	"github.com/cfbuild/cfbuild/bootstrap/deb"
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/cmd/cli"
+	"github.com/cfbuild/cfbuild/publishers/oci"
+)
+
+func main() {
+	if buildah.Child() { // this process is a builder that the program started
+		return
+	}
+	os.Exit(cli.Main(cli.App{
+		Name:          "custom",
+		Pipeline:      targets,
+		Backends:      []builders.Backend{buildah.Backend()},
+		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{})},
+		Publisher: func(o cli.PublisherOptions) cli.Publisher {
+			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
+		},
+	}))
+}

@@ -1,0 +1,42 @@
+//go:build containers_image_openpgp && exclude_graphdriver_btrfs
+
+// Command fiverun is a cfbuild program with one target, "five": five RUN steps on
+// top of an OCI layout that FIVERUN_BASE names. The benchmarks time it beside
+// buildah with the same steps.
+package main
+
+import (
+	"os"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/cmd/cli"
+	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/publishers/oci"
+	"github.com/cfbuild/cfbuild/site"
+)
+
+func main() {
+	if buildah.Child() {
+		return
+	}
+	base := os.Getenv("FIVERUN_BASE")
+	os.Exit(cli.Main(cli.App{
+		Name: "fiverun",
+		Pipeline: func(site.Site) pipelines.Pipeline {
+			return pipelines.Pipeline{Name: "bench", Targets: []pipelines.Target{{Name: "five", Build: func(p pipelines.Platform) pipelines.Image {
+				return pipelines.From(p, pipelines.Layout{Path: base}).Then(
+					pipelines.Run{Shell: "echo one > /one"},
+					pipelines.Run{Shell: "cp /one /two && find /etc -type f | sort > /etc-files"},
+					pipelines.Run{Shell: "mkdir -p /srv/app && for i in $(seq 100); do echo $i > /srv/app/$i; done"},
+					pipelines.Run{Shell: "sha256sum /srv/app/* > /sums"},
+					pipelines.Run{Shell: "grep -c . /sums > /count"},
+				)
+			}}}}
+		},
+		Backends: []builders.Backend{buildah.Backend()},
+		Publisher: func(o cli.PublisherOptions) cli.Publisher {
+			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
+		},
+	}))
+}
