@@ -97,9 +97,11 @@ func (sc *stageConfig) stage() (int, error) {
 	if err := unix.Mount("tmpfs", sc.Bundle, "tmpfs", unix.MS_NOSUID, "mode=0700"); err != nil {
 		return 0, fmt.Errorf("tmpfs: %w", err)
 	}
-	if err := registerAll(filepath.Join(sc.Bundle, "binfmt"), sc.Binfmt); err != nil {
+	registered, err := registerAll(filepath.Join(sc.Bundle, "binfmt"), sc.Binfmt)
+	if err != nil {
 		return 0, err
 	}
+	defer registered.Close() // a nil file's Close is an error and nothing else
 	if sc.NoNetwork {
 		if err := loopbackUp(); err != nil {
 			return 0, fmt.Errorf("loopback: %w", err)
