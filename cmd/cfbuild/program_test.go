@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/cmd/cli"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 )
 
@@ -19,6 +21,12 @@ import (
 var state string
 
 func TestMain(m *testing.M) {
+	if buildah.Child() {
+		return
+	}
+	if os.Getenv(asProgram) != "" {
+		os.Exit(cli.Main(endToEnd()))
+	}
 	dir, err := os.MkdirTemp("", "cfbuild-programs-")
 	if err != nil {
 		panic(err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -103,7 +104,11 @@ func printError(w io.Writer, name string, err error) {
 	var hints []string
 	for _, e := range all {
 		fmt.Fprintf(w, "%s: %s\n", name, e)
-		for _, h := range findHints(e) {
+		found := findHints(e)
+		if len(found) == 0 && (errors.Is(e, syscall.ENOSPC) || errors.Is(e, syscall.EDQUOT)) {
+			found = []string{"free some space on that disk (" + name + " cache prune), or put the state elsewhere with --state-dir"}
+		}
+		for _, h := range found {
 			if !slices.Contains(hints, h) {
 				hints = append(hints, h)
 			}

@@ -102,10 +102,14 @@ func (e *Engine) deliver(ctx context.Context, p Publisher, target string, parts 
 		}
 	}
 	if repository != "" {
-		r, err := p.Push(ctx, layout, target, repository, d.Tags, d.MediaType, e.Events.With(target, "push"))
+		ev, name := e.Events.With(target, "push"), "push to "+repository
+		ev.Send(pipelines.Event{Kind: pipelines.EventStart, Name: name})
+		r, err := p.Push(ctx, layout, target, repository, d.Tags, d.MediaType, ev)
 		if err != nil {
+			ev.Send(pipelines.Event{Kind: pipelines.EventFailed, Name: name, Text: err.Error()})
 			return err
 		}
+		ev.Send(pipelines.Event{Kind: pipelines.EventDone, Name: name, Text: r.Digest})
 		out.Receipts = append(out.Receipts, r)
 	}
 	return nil

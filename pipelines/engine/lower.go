@@ -78,6 +78,9 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 
 // helper is a platform that runs natively where p is emulated.
 func (e *Engine) helper(ctx context.Context, p pipelines.Platform) (pipelines.Platform, error) {
+	if p == pipelines.HostPlatform() {
+		return pipelines.Platform{}, nil // the builder may still be finding out what it can do
+	}
 	caps, err := e.Builder.Capabilities(ctx)
 	if err != nil || !contains(caps.Emulated, p) {
 		return pipelines.Platform{}, err
