@@ -80,9 +80,9 @@ func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ blob, err
 	var changes []change
 	var above string
 	clamp := clampTo(epoch, r.Started)
-	if st.driver == driverOverlay {
+	if st.driver != driverVFS {
 		above = st.layerDir(r.Layer)
-		changes, err = overlayDiff(root(below), root(above), clamp)
+		changes, err = overlayDiff(root(below), root(above), st.driver == driverFuse, clamp)
 	} else {
 		var end func() error
 		if above, end, err = st.view(r.Layer, false); err != nil {

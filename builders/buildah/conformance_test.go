@@ -61,4 +61,8 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestConformance(t *testing.T) { builderstest.Run(t, opener(builders.Options{})) }
+// TestConformance takes isolation and driver from the environment, so that each
+// way can be run alone: CFBUILD_TEST_ISOLATION, CFBUILD_TEST_DRIVER.
+func TestConformance(t *testing.T) {
+	builderstest.Run(t, opener(builders.Options{Isolation: os.Getenv("CFBUILD_TEST_ISOLATION"), Driver: os.Getenv("CFBUILD_TEST_DRIVER")}))
+}

@@ -73,18 +73,21 @@ type change struct {
 // the mere time stamp of a directory. So every driver gives the same changes.
 type diff struct {
 	below, above root
+	marks        bool
 	clamp        func(unix.Timespec) int64
 	out          []change
 	linked       map[inode][]change // files of above with several names
 	touched      map[inode]bool     // of those, the ones with a change
 }
 
-// overlayDiff walks what an overlay driver of the kernel keeps for a layer: only
-// what was touched is in it, deletions are character devices 0:0, and a directory
-// that hides the one below carries an attribute.
-func overlayDiff(below, upper root, clamp func(unix.Timespec) int64) ([]change, error) {
+// overlayDiff walks what an overlay driver keeps for a layer: only what was touched
+// is in it, deletions are character devices 0:0, and a directory that hides the
+// one below carries an attribute. With marks, files named .wh.NAME and
+// .wh..wh..opq can stand for these, as fuse-overlayfs has it.
+func overlayDiff(below, upper root, marks bool, clamp func(unix.Timespec) int64) ([]change, error) {
 	d := newDiff(below, upper, clamp)
-	if err := d.walkUpper("", isOpaque(string(upper))); err != nil {
+	d.marks = marks
+	if err := d.walkUpper("", d.isOpaque("")); err != nil {
 		return nil, err
 	}
 	return d.finish()
@@ -154,6 +157,12 @@ func (d *diff) walkUpper(dir string, opaque bool) error {
 	}
 	for _, n := range names {
 		rel := path.Join(dir, n)
+		if gone, ok := strings.CutPrefix(n, ".wh."); ok && d.marks {
+			if _, err := d.below.lstat(path.Join(dir, gone)); err == nil && n != opaqueMark {
+				d.gone(path.Join(dir, gone))
+			}
+			continue
+		}
 		st, err := d.above.lstat(rel)
 		if err != nil {
 			return inImage(err, rel)
@@ -171,7 +180,7 @@ func (d *diff) walkUpper(dir string, opaque bool) error {
 		}
 		d.add(rel, st, !same)
 		if isDir(st) {
-			hides := opaque || isOpaque(d.above.join(rel))
+			hides := opaque || d.isOpaque(rel)
 			if hides && belowDir {
 				if err := d.hidden(rel); err != nil {
 					return err
@@ -193,6 +202,11 @@ func (d *diff) hidden(dir string) error {
 	}
 	for _, n := range names {
 		_, err := d.above.lstat(path.Join(dir, n))
+		if d.marks && errors.Is(err, fs.ErrNotExist) {
+			if _, err := d.above.lstat(path.Join(dir, ".wh."+n)); err == nil {
+				continue // walkUpper meets it
+			}
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			d.gone(path.Join(dir, n))
@@ -203,14 +217,21 @@ func (d *diff) hidden(dir string) error {
 	return nil
 }
 
-func isOpaque(p string) bool {
-	for _, name := range []string{"trusted.overlay.opaque", "user.overlay.opaque"} {
+// opaqueMark is the file that makes a directory hide the one below.
+const opaqueMark = ".wh..wh..opq"
+
+func (d *diff) isOpaque(rel string) bool {
+	for _, name := range []string{"trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque"} {
 		var buf [8]byte
-		if n, err := unix.Lgetxattr(p, name, buf[:]); err == nil && string(buf[:n]) == "y" {
+		if n, err := unix.Lgetxattr(d.above.join(rel), name, buf[:]); err == nil && string(buf[:n]) == "y" {
 			return true
 		}
 	}
-	return false
+	if !d.marks {
+		return false
+	}
+	_, err := d.above.lstat(path.Join(rel, opaqueMark))
+	return err == nil
 }
 
 func (d *diff) walkBoth(dir string) error {

@@ -74,7 +74,7 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 			r, ok = x.st.lookup(g.key)
 		}
 		// A layer that was made anew below takes those above with it.
-		if !ok || (len(m.groups) > 0 && !x.st.sits(r.Layer, m.top)) {
+		if !ok || (len(m.groups) > 0 && !r.sits(m.top)) {
 			break
 		}
 		m.groups = append(m.groups, r)
@@ -193,6 +193,10 @@ func (x *executor) runGroup(ctx context.Context, s state, before int, g group, p
 			}
 		}
 	}
+	layers, err := x.st.layers()
+	if err != nil {
+		return record{}, x.failed(g.steps[0].node, err)
+	}
 	w, err := x.st.begin(g.key)
 	if err != nil {
 		return record{}, x.failed(g.steps[0].node, err)
@@ -204,7 +208,7 @@ func (x *executor) runGroup(ctx context.Context, s state, before int, g group, p
 			err = errors.Join(err, w.drop())
 		}
 	}()
-	if _, err := x.st.s.CreateLayer(w.layer, parent, nil, "", true, nil); err != nil {
+	if _, err := layers.CreateLayer(w.layer, parent, nil, "", true, nil); err != nil {
 		return record{}, x.failed(g.steps[0].node, fmt.Errorf("storage: %w", err))
 	}
 	rootfs, done, err := x.st.view(w.layer, true)
@@ -232,8 +236,8 @@ func (x *executor) runGroup(ctx context.Context, s state, before int, g group, p
 		kept = x.r.Keep && ctx.Err() == nil && x.keepFailed(w, parent)
 		return record{}, err
 	}
-	r := record{Layer: w.layer, Started: started}
-	return r, w.done(g.key, started)
+	r := record{Layer: w.layer, Parent: parent, Started: started}
+	return r, w.done(g.key, r)
 }
 
 // keepFailed leaves a failed layer for a person to look at.

@@ -18,6 +18,8 @@ import (
 // a layer without a record is rubbish.
 type record struct {
 	Layer string `json:"layer"` // "" when nothing is there: a bare group on scratch
+	// Parent is the layer below.
+	Parent string `json:"parent,omitempty"`
 	// Started is when the making began, in Unix seconds on this machine's
 	// clock: later time stamps in the layer are ours and not the author's.
 	Started int64 `json:"started"`
@@ -31,7 +33,7 @@ func (st *store) wipDir() string { return filepath.Join(st.dir, "wip", st.driver
 func (st *store) lookup(key string) (record, bool) {
 	var r record
 	path := st.indexPath(key)
-	if !readJSON(path, &r) || (r.Layer != "" && !st.s.Exists(r.Layer)) {
+	if !readJSON(path, &r) || (r.Layer != "" && !st.has(r.Layer)) {
 		return record{}, false
 	}
 	// Prune removes what has long not been used. A file system that refuses
@@ -101,19 +103,23 @@ func (w *wip) drop() error {
 }
 
 // done records the layer under its key.
-func (w *wip) done(key string, started int64) error {
-	if err := w.st.keep(key, record{Layer: w.layer, Started: started}); err != nil {
+func (w *wip) done(key string, r record) error {
+	if err := w.st.keep(key, r); err != nil {
 		return err
 	}
 	w.held.remove()
 	return nil
 }
 
+// sits: the layer of a record is the other, or stands on it.
+func (r record) sits(on string) bool { return r.Layer == on || r.Parent == on }
+
 func (st *store) deleteLayer(id string) error {
-	if !st.s.Exists(id) {
-		return nil
+	ls, err := st.layers()
+	if err != nil || !ls.Exists(id) {
+		return err
 	}
-	return st.s.DeleteLayer(id)
+	return ls.DeleteLayer(id)
 }
 
 // sweep removes what killed processes left: layers without a record.

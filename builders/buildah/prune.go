@@ -115,6 +115,10 @@ func (st *store) median() (time.Time, error) {
 // pruneIndex removes old records, and then the layers that no record and no other
 // layer needs.
 func (st *store) pruneIndex(ctx context.Context, old func(time.Time) bool) error {
+	layers, err := st.layers()
+	if err != nil {
+		return err
+	}
 	dir := filepath.Dir(st.indexPath("x"))
 	es, err := os.ReadDir(dir)
 	if err != nil {
@@ -128,7 +132,7 @@ func (st *store) pruneIndex(ctx context.Context, old func(time.Time) bool) error
 		}
 		var r record
 		path := filepath.Join(dir, e.Name())
-		if strings.Contains(e.Name(), ".tmp-") || old(fi.ModTime()) || !readJSON(path, &r) || (r.Layer != "" && !st.s.Exists(r.Layer)) {
+		if strings.Contains(e.Name(), ".tmp-") || old(fi.ModTime()) || !readJSON(path, &r) || (r.Layer != "" && !layers.Exists(r.Layer)) {
 			if err := removeIfThere(path); err != nil {
 				return err
 			}
@@ -150,23 +154,23 @@ func (st *store) pruneIndex(ctx context.Context, old func(time.Time) bool) error
 		return err
 	}
 	for {
-		layers, err := st.s.Layers()
+		all, err := layers.Layers()
 		if err != nil {
 			return err
 		}
 		parents := map[string]bool{}
-		for _, l := range layers {
+		for _, l := range all {
 			parents[l.Parent] = true
 		}
 		removed := false
-		for _, l := range layers {
+		for _, l := range all {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if needed[l.ID] || parents[l.ID] {
 				continue
 			}
-			if err := st.s.DeleteLayer(l.ID); err != nil {
+			if err := layers.DeleteLayer(l.ID); err != nil {
 				return err
 			}
 			removed = true

@@ -3,7 +3,9 @@
 package buildah
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -38,13 +40,33 @@ func (sc *stageConfig) runRunc() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	args := []string{"runc", "--root", state, "run", "--no-new-keyring", "--bundle", bundle, filepath.Base(sc.Bundle)}
+	log := filepath.Join(bundle, "log")
+	args := []string{"runc", "--root", state, "--log", log, "--log-format", "json", "run", "--no-new-keyring", "--bundle", bundle, filepath.Base(sc.Bundle)}
 	pid, err := syscall.ForkExec(sc.Runc, args, &syscall.ProcAttr{Dir: bundle, Files: []uintptr{null.Fd(), 1, 2},
 		Env: []string{"PATH=" + defaultPath, "XDG_RUNTIME_DIR=" + bundle}})
 	if err != nil {
 		return 0, fmt.Errorf("exec %s: %w", sc.Runc, err)
 	}
-	return reap(pid)
+	exit, err := reap(pid)
+	if err == nil && exit != 0 {
+		err = runcError(log)
+	}
+	return exit, err
+}
+
+// runcError is what runc says in its log when it, and not the command, failed.
+func runcError(log string) error {
+	b, err := os.ReadFile(log)
+	if err != nil {
+		return nil // nothing was logged
+	}
+	for line := range bytes.Lines(b) {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal(line, &entry) == nil && entry.Level == "error" {
+			return errors.New(entry.Msg)
+		}
+	}
+	return nil
 }
 
 // spec is the OCI runtime configuration of the step.
@@ -80,8 +102,9 @@ func (sc *stageConfig) spec() *specs.Spec {
 			Rlimits:      []specs.POSIXRlimit{rlimit("RLIMIT_NOFILE", unix.RLIMIT_NOFILE)}},
 		Mounts: mounts,
 		Linux: &specs.Linux{
-			Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace},
-				{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}},
+			// PIDs are the stage's: as first process of a namespace a program that
+			// kills itself by a signal would live on.
+			Namespaces:  []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}},
 			MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths},
 	}
 }

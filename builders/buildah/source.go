@@ -150,6 +150,10 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 		return record{}, err
 	}
 	defer f.Close()
+	layers, err := x.st.layers()
+	if err != nil {
+		return record{}, err
+	}
 	w, err := x.st.begin(key)
 	if err != nil {
 		return record{}, err
@@ -168,7 +172,7 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 	// The storage wants digests it can trust; these are checked here.
 	opts := &storage.LayerOptions{OriginalDigest: diffID, UncompressedDigest: diffID}
 	tee := io.TeeReader(in, plain)
-	if _, _, err := x.st.s.PutLayer(w.layer, parent, nil, "", false, opts, tee); err != nil {
+	if _, _, err := layers.PutLayer(w.layer, parent, nil, "", false, opts, tee); err != nil {
 		return record{}, fmt.Errorf("layer %s: %w", d.Digest, layerError(err))
 	}
 	// What follows the archive's end belongs to the digests too.
@@ -186,7 +190,8 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 			return record{}, err
 		}
 	}
-	return record{Layer: w.layer, Started: farFuture}, w.done(key, farFuture)
+	r := record{Layer: w.layer, Parent: parent, Started: farFuture}
+	return r, w.done(key, r)
 }
 
 // farFuture: no time stamp of a base layer counts as made here.

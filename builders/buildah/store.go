@@ -43,7 +43,7 @@ type store struct {
 	driver string
 	fuse   string // the mount program, for driverFuse
 	single bool   // one user id only
-	s      storage.Store
+	opts   storage.StoreOptions
 	home   string // of the overlay driver's layers
 	run    string
 	use    *fileLock // shared while we work; prune wants it alone
@@ -53,6 +53,21 @@ type store struct {
 	mu      sync.Mutex
 	parents map[string]string
 	mounts  int
+
+	once sync.Once
+	s    storage.Store
+	err  error
+}
+
+// layers opens the storage itself. Builds that find everything kept never do: it
+// takes longer than all they do besides.
+func (st *store) layers() (storage.Store, error) {
+	st.once.Do(func() {
+		if st.s, st.err = storage.GetStore(st.opts); st.err != nil {
+			st.err = fmt.Errorf("storage: %w", st.err)
+		}
+	})
+	return st.s, st.err
 }
 
 func newID() string {
@@ -105,9 +120,7 @@ func openStore(ctx context.Context, o childOptions) (_ *store, err error) {
 		opts.GraphDriverOptions = append(opts.GraphDriverOptions, opts.GraphDriverName+".ignore_chown_errors=true")
 		st.notes = append(st.notes, "one user id only: every file belongs to root while building ("+singleIDFix()+")")
 	}
-	if st.s, err = storage.GetStore(opts); err != nil {
-		return nil, fmt.Errorf("storage: %w", err)
-	}
+	st.opts = opts
 	return st, st.sweep()
 }
 
@@ -219,7 +232,11 @@ func (st *store) chain(id string) ([]string, error) {
 		out = append(out, id)
 		parent, ok := st.parents[id]
 		if !ok {
-			l, err := st.s.Layer(id)
+			ls, err := st.layers()
+			if err != nil {
+				return nil, err
+			}
+			l, err := ls.Layer(id)
 			if err != nil {
 				return nil, fmt.Errorf("storage: layer %s: %w", id, err)
 			}
@@ -231,13 +248,14 @@ func (st *store) chain(id string) ([]string, error) {
 	return out, nil
 }
 
-// sits: a layer is the other, or stands on it.
-func (st *store) sits(id, on string) bool {
-	if id == on {
-		return true
+// has: a layer is there.
+func (st *store) has(id string) bool {
+	dir := filepath.Join(st.opts.GraphRoot, "vfs", "dir", id)
+	if st.home != "" {
+		dir = st.layerDir(id)
 	}
-	ids, err := st.chain(id)
-	return err == nil && len(ids) > 1 && ids[1] == on
+	_, err := os.Stat(dir)
+	return err == nil
 }
 
 // view shows a layer and what is below it at a path: to read, or with write the
@@ -248,7 +266,11 @@ func (st *store) view(id string, write bool) (path string, done func() error, er
 	target := filepath.Join(st.run, fmt.Sprintf("m%d", st.mounts))
 	st.mu.Unlock()
 	if st.driver == driverVFS && id != "" {
-		d, err := st.s.GraphDriver()
+		ls, err := st.layers()
+		if err != nil {
+			return "", nil, err
+		}
+		d, err := ls.GraphDriver()
 		if err != nil {
 			return "", nil, err
 		}

@@ -144,3 +144,9 @@ func busyboxBase(t testing.TB, p pipelines.Platform) pipelines.Layout {
 	return makeBase(t, p, v1.ImageConfig{Env: []string{"PATH=/bin", "KEEP=base"}, Cmd: []string{"/bin/sh"},
 		Labels: map[string]string{"base": "yes", "who": "base"}, WorkingDir: "/"}, members)
 }
+
+// Busybox makes the suite's base image for this machine, for benchmarks.
+func Busybox(t testing.TB) pipelines.Layout {
+	t.Helper()
+	return busyboxBase(t, pipelines.HostPlatform())
+}
