@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	digest "github.com/opencontainers/go-digest"
@@ -237,38 +235,6 @@ func (d *debs) fetch(ctx context.Context, r bootstrap.Request, c *archive.Client
 	})
 }
 
-// progress shows unpacking and writing the layer as one thing: half each.
-type progress struct {
-	ev    pipelines.Sink
-	total int64
-	done  atomic.Int64
-	told  atomic.Int64
-}
-
-func newProgress(ev pipelines.Sink, set selection) *progress {
-	p := &progress{ev: ev}
-	for _, q := range set.Packages {
-		p.total += 2 * q.InstalledSize << 10
-	}
-	return p
-}
-
-func (p *progress) add(q *archive.Package) { p.tell(p.done.Add(q.InstalledSize << 10)) }
-
-func (p *progress) write(done, total int64) {
-	if total > 0 {
-		p.tell(p.total/2 + int64(float64(p.total/2)*float64(done)/float64(total)))
-	}
-}
-
-func (p *progress) tell(n int64) {
-	told := p.told.Load()
-	if n < told+p.total/100 && n < p.total || !p.told.CompareAndSwap(told, n) {
-		return
-	}
-	p.ev.Send(pipelines.Event{Kind: pipelines.EventProgress, Name: "unpack packages", Current: min(n, p.total), Total: p.total, Unit: "B"})
-}
-
 // writeImage writes the configuration, the manifest and the index.
 func writeImage(layout *oci.Layout, r bootstrap.Request, epoch time.Time, layer v1.Descriptor, diff digest.Digest) (v1.Descriptor, error) {
 	platform := oci.ToPlatform(r.Platform)
@@ -293,32 +259,4 @@ func writeImage(layout *oci.Layout, r bootstrap.Request, epoch time.Time, layer 
 	idx := v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{desc}}
 	idx.SchemaVersion = 2
 	return desc, layout.SetIndex(idx)
-}
-
-// lock takes an advisory lock that ends with the process. waiting is called once
-// when somebody else has it.
-func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for told := false; ; told = true {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		if !told {
-			waiting()
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

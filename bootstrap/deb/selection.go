@@ -17,7 +17,7 @@ import (
 
 // version is part of every key of the cache: raise it when resolving or unpacking
 // gives something else for the same input.
-const version = 1
+const version = 2
 
 // selection is a resolved package set. It is kept by the digests of the releases
 // it was made from, so that an unchanged archive is not read again.

@@ -2,7 +2,6 @@ package unpack
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -75,8 +74,8 @@ func (a *arReader) Read(p []byte) (int, error) {
 }
 
 func noEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("unexpected end of file")
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("unexpected end of file")
 	}
 	return err
 }

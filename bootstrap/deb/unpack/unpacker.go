@@ -223,7 +223,7 @@ func (u *Unpacker) readControl(w *worker, out *pkg, name string, r io.Reader) er
 	for _, f := range []struct{ name, want string }{
 		{"Package", out.Name}, {"Version", out.Version}, {"Architecture", out.Architecture},
 	} {
-		if got := c.get(f.name); got != f.want && (f.want != "" || got == "") {
+		if got := c.get(f.name); got == "" || f.want != "" && got != f.want {
 			return refuse("control", "says %s: %q, the archive says %q", f.name, got, f.want)
 		}
 	}
