@@ -243,8 +243,6 @@ func (sc *stageConfig) command() (int, error) {
 		return 0, fmt.Errorf("exec %s: not a program for this machine or its emulators", path)
 	case errors.Is(err, syscall.ENOENT):
 		return 0, fmt.Errorf("exec %s: its interpreter is not in the image", path)
-	case errors.Is(err, syscall.EINVAL) && sc.Single:
-		return 0, fmt.Errorf("exec %s: user %d:%d is not to be had with one user id: %w", path, sc.UID, sc.GID, err)
 	case err != nil:
 		return 0, fmt.Errorf("exec %s: %w", path, err)
 	}
