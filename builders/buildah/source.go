@@ -19,7 +19,6 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"go.podman.io/storage"
 )
 
 // image is one image of an OCI layout.
@@ -163,32 +162,29 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 			err = errors.Join(err, w.drop())
 		}
 	}()
-	compressed := d.Digest.Verifier()
-	plain := diffID.Verifier()
-	in, err := decompress(io.TeeReader(contextReader{ctx, f}, compressed), d.MediaType)
-	if err != nil {
-		return record{}, fmt.Errorf("layer %s: %w", d.Digest, err)
+	if _, err := layers.CreateLayer(w.layer, parent, nil, "", true, nil); err != nil {
+		return record{}, fmt.Errorf("storage: %w", err)
 	}
-	// The storage wants digests it can trust; these are checked here.
-	opts := &storage.LayerOptions{OriginalDigest: diffID, UncompressedDigest: diffID}
-	tee := io.TeeReader(in, plain)
-	if _, _, err := layers.PutLayer(w.layer, parent, nil, "", false, opts, tee); err != nil {
-		return record{}, fmt.Errorf("layer %s: %w", d.Digest, layerError(err))
-	}
-	// What follows the archive's end belongs to the digests too.
-	if _, err := io.Copy(io.Discard, tee); err != nil {
-		return record{}, fmt.Errorf("layer %s: %w", d.Digest, err)
-	}
-	if _, err := io.Copy(compressed, f); err != nil {
-		return record{}, err
-	}
-	if !compressed.Verified() || !plain.Verified() {
-		return record{}, fmt.Errorf("layer %s: its content does not match its digest", d.Digest)
-	}
-	if parent == "" {
-		if err := x.st.openRoot(w.layer); err != nil {
+	// A layer with none below needs no mount to be filled.
+	target, done := layerPath(x.st.dir, x.st.driver, w.layer), func() error { return nil }
+	if parent != "" {
+		if target, done, err = x.st.view(w.layer, true); err != nil {
 			return record{}, err
 		}
+	} else if err := os.Chmod(target, 0o755); err != nil {
+		return record{}, err
+	}
+	in := readAhead(contextReader{ctx, f}, d.MediaType, d.Digest.Verifier(), diffID.Verifier())
+	err = unpackTar(in, root(target), parent != "", x.st.single)
+	// What follows the archive's end belongs to the digests too.
+	_, rerr := io.Copy(io.Discard, in)
+	in.Close()
+	// A digest that does not fit explains whatever else went wrong.
+	if errors.Is(rerr, errDigest) {
+		err = nil
+	}
+	if err = errors.Join(rerr, err, done()); err != nil {
+		return record{}, fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
 	r := record{Layer: w.layer, Parent: parent, Started: farFuture}
 	return r, w.done(key, r)
@@ -197,13 +193,87 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 // farFuture: no time stamp of a base layer counts as made here.
 const farFuture = 1 << 40
 
-// layerError explains what a user namespace without enough ids says.
-func layerError(err error) error {
-	if s := err.Error(); strings.Contains(s, "lchown") || strings.Contains(s, "insufficient UIDs") {
-		return &hinted{err, "more subordinate ids are needed; " + singleIDFix()}
-	}
-	return err
+var errDigest = errors.New("its content does not match its digest")
+
+// chunk is a piece of a layer, or its end.
+type chunk struct {
+	data []byte
+	err  error
 }
+
+// aheadReader hands out what another goroutine has read, decompressed and hashed.
+type aheadReader struct {
+	chunks chan chunk
+	stop   chan struct{}
+	rest   chunk
+}
+
+// readAhead decompresses a layer in a goroutine of its own, and ends with an error
+// if the digest of what it read or made is wrong.
+func readAhead(r io.Reader, mediaType string, compressed, plain digest.Verifier) *aheadReader {
+	a := &aheadReader{chunks: make(chan chunk, 16), stop: make(chan struct{})}
+	go func() {
+		defer close(a.chunks)
+		err := a.fill(r, mediaType, compressed, plain)
+		select {
+		case a.chunks <- chunk{err: err}:
+		case <-a.stop:
+		}
+	}()
+	return a
+}
+
+func (a *aheadReader) fill(r io.Reader, mediaType string, compressed, plain digest.Verifier) error {
+	all := io.TeeReader(r, compressed)
+	in, err := decompress(all, mediaType)
+	if err != nil {
+		return errors.Join(errDigest, err)
+	}
+	for {
+		buf := make([]byte, 256<<10)
+		n, err := io.ReadFull(in, buf)
+		if n > 0 {
+			_, _ = plain.Write(buf[:n]) // a hash takes everything
+			select {
+			case a.chunks <- chunk{data: buf[:n]}:
+			case <-a.stop:
+				return nil
+			}
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break
+		}
+		if err != nil {
+			return errors.Join(errDigest, err)
+		}
+	}
+	if _, err := io.Copy(io.Discard, all); err != nil {
+		return err
+	}
+	if !compressed.Verified() || !plain.Verified() {
+		return errDigest
+	}
+	return io.EOF
+}
+
+func (a *aheadReader) Read(p []byte) (int, error) {
+	for len(a.rest.data) == 0 {
+		if a.rest.err != nil {
+			return 0, a.rest.err
+		}
+		next, ok := <-a.chunks
+		if !ok {
+			return 0, io.EOF
+		}
+		a.rest = next
+	}
+	n := copy(p, a.rest.data)
+	a.rest.data = a.rest.data[n:]
+	return n, nil
+}
+
+// Close ends the goroutine.
+func (a *aheadReader) Close() { close(a.stop) }
 
 func decompress(r io.Reader, mediaType string) (io.Reader, error) {
 	br := bufio.NewReaderSize(r, 1<<20)
@@ -239,18 +309,4 @@ func (c contextReader) Read(p []byte) (int, error) {
 		return 0, context.Cause(c.ctx)
 	}
 	return c.r.Read(p)
-}
-
-// openRoot lets everybody into the root directory of a bottom layer, which the
-// storage makes with mode 0555 when the layer says nothing about it.
-func (st *store) openRoot(layer string) error {
-	r, done, err := st.view(layer, true)
-	if err != nil {
-		return err
-	}
-	fi, err := os.Stat(r)
-	if err == nil && fi.Mode().Perm() == 0o555 {
-		err = os.Chmod(r, 0o755)
-	}
-	return errors.Join(err, done())
 }
