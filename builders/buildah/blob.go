@@ -81,7 +81,7 @@ func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ blob, err
 	var above string
 	clamp := clampTo(epoch, r.Started)
 	if st.driver != driverVFS {
-		above = st.layerDir(r.Layer)
+		above = layerPath(st.dir, st.driver, r.Layer)
 		changes, err = overlayDiff(root(below), root(above), st.driver == driverFuse, clamp)
 	} else {
 		var end func() error

@@ -5,6 +5,7 @@ package buildah_test
 import (
 	"context"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -15,6 +16,22 @@ import (
 func TestMain(m *testing.M) {
 	if buildah.Child() {
 		return
+	}
+	if os.Getenv(hideBinfmt) != "" {
+		// An instance of its own, held until the end, hides the machine's.
+		dir, err := os.MkdirTemp("", "binfmt-")
+		if err == nil {
+			err = syscall.Mount("binfmt_misc", dir, "binfmt_misc", 0, "")
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
+	if os.Getenv(noNamespaces) == "root" {
+		os.Exit(withoutNamespaces())
+	}
+	if job := os.Getenv(helperEnv); job != "" {
+		helper(job)
 	}
 	os.Exit(m.Run())
 }

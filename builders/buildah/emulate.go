@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -121,13 +120,19 @@ func (a arch) registration(interpreter string) string {
 type emulation struct {
 	dir string
 	mu  sync.Mutex
-	ran map[string]error // what execution gave, for each architecture
-	// ours: an instance of binfmt_misc of our own user namespace is mounted;
-	// the machine's registrations do not count in it.
-	ours bool
+	// known is what was found out, by architecture.
+	known map[string]answerFor
 }
 
-func newEmulation(dir string) *emulation { return &emulation{dir: dir, ran: map[string]error{}} }
+// answerFor is what enable found.
+type answerFor struct {
+	lines []string
+	err   error
+}
+
+func newEmulation(dir string) *emulation {
+	return &emulation{dir: dir, known: map[string]answerFor{}}
+}
 
 // native: programs run without an emulator, on this processor or for want of a
 // better test on what this program was compiled for.
@@ -143,30 +148,32 @@ func (e *emulation) prepare(n pipelines.Node, sc *stageConfig) (emulated bool, e
 	if native(n.Platform) {
 		return false, nil
 	}
-	lines, err := e.enable(n.Platform.Architecture)
+	name := n.Platform.Architecture
+	lines, err := e.enable(name)
 	if err != nil {
 		return false, &builders.UnsupportedError{Builder: Name, Node: n, What: fmt.Sprintf("cannot run %s here: %v", n.Platform, err),
 			Fix: "install the emulator (apt-get install qemu-user-static), or build on a native runner"}
 	}
 	sc.Binfmt = lines
-	// Running without the help of a registration means a processor that can.
-	return lines != nil || e.ours || e.registered(n.Platform.Architecture) != "", nil
+	// Many 64-bit processors of this kind run the 32-bit programs themselves.
+	half := name == "arm" && pipelines.HostPlatform().Architecture == "arm64"
+	return !half || lines != nil || e.registered(name), nil
 }
 
 // enable makes an architecture run. lines are what a stage has to register; none
 // when it runs already.
 func (e *emulation) enable(name string) (lines []string, err error) {
+	if known, ok := e.known[name]; ok {
+		return known.lines, known.err
+	}
+	defer func() { e.known[name] = answerFor{lines, err} }()
 	a, ok := arches[name]
 	if !ok {
 		return nil, errors.New("no emulator is known for it")
 	}
-	if flags := e.registered(name); flags == "" || strings.Contains(flags, "F") {
-		if err, ok := e.ran[name]; ok && err == nil {
-			return nil, nil
-		}
-		if e.ran[name] = execProbe(e.dir, a); e.ran[name] == nil {
-			return nil, nil
-		}
+	// What the machine has registered counts if it works in another root.
+	if stageProbe(e.dir, a, nil) == nil {
+		return nil, nil
 	}
 	qemu, err := exec.LookPath("qemu-" + a.qemu + "-static")
 	if err != nil {
@@ -175,93 +182,55 @@ func (e *emulation) enable(name string) (lines []string, err error) {
 		}
 	}
 	line := a.registration(qemu)
-	if !rootless() {
-		return []string{line}, stageProbe(e.dir, a, line)
+	if err := stageProbe(e.dir, a, []string{line}); err != nil {
+		return nil, fmt.Errorf("%s: %w", qemu, err)
 	}
-	if err := registerAll(filepath.Join(e.dir, "binfmt"), []string{line}); err != nil {
-		return nil, err
-	}
-	e.ours = true
-	if e.ran[name] = execProbe(e.dir, a); e.ran[name] != nil {
-		return nil, fmt.Errorf("%s does not run its programs: %w", qemu, e.ran[name])
-	}
-	return nil, nil
+	return []string{line}, nil
 }
 
-// registered gives the flags of the machine's registration, "" if there is none.
-func (e *emulation) registered(name string) string {
-	if e.ours {
-		return ""
-	}
-	b, err := os.ReadFile("/proc/sys/fs/binfmt_misc/qemu-" + arches[name].qemu)
-	if err != nil || !strings.HasPrefix(string(b), "enabled") {
-		return ""
-	}
-	for line := range strings.Lines(string(b)) {
-		if f, ok := strings.CutPrefix(line, "flags: "); ok {
-			return strings.TrimSpace(f) + "-"
-		}
-	}
-	return "-"
+// registered: the machine says it has registered an emulator.
+func (e *emulation) registered(name string) bool {
+	_, err := os.Stat("/proc/sys/fs/binfmt_misc/qemu-" + arches[name].qemu)
+	return err == nil
 }
 
-// registerAll mounts an instance of binfmt_misc for our user namespace, where
-// there is none, and registers emulators in it.
-func registerAll(dir string, lines []string) error {
+// registerAll mounts the instance of binfmt_misc of our user namespace and registers
+// emulators in it. What the machine has registered does not count there. The
+// registrations last until the file that is given back is closed: the kernel drops
+// them when nothing holds the mount any more, which pivoting into a root hides.
+func registerAll(dir string, lines []string) (*os.File, error) {
 	if len(lines) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "register")); err != nil {
-		if err := unix.Mount("binfmt_misc", dir, "binfmt_misc", 0, ""); err != nil {
-			if errors.Is(err, unix.EPERM) {
-				return errors.New("the kernel registers no emulators for user namespaces (6.7 and later do), and the machine has registered none")
-			}
-			return fmt.Errorf("binfmt_misc: %w", err)
+	if err := unix.Mount("binfmt_misc", dir, "binfmt_misc", 0, ""); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			return nil, errors.New("the kernel registers no emulators for user namespaces (6.7 and later do), and the machine has registered none")
 		}
+		return nil, fmt.Errorf("binfmt_misc: %w", err)
 	}
 	for _, l := range lines {
-		f, err := os.OpenFile(filepath.Join(dir, "register"), os.O_WRONLY, 0)
-		if err != nil {
-			return fmt.Errorf("binfmt_misc: %w", err)
-		}
-		_, err = f.WriteString(l)
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("binfmt_misc: register: %w", err)
+		if err := register(filepath.Join(dir, "register"), l); err != nil {
+			return nil, fmt.Errorf("binfmt_misc: %w", err)
 		}
 	}
-	return nil
+	return os.Open(dir)
 }
 
-// execProbe runs the shortest program of an architecture.
-func execProbe(dir string, a arch) error {
-	p := filepath.Join(dir, "probe-"+a.qemu+"-"+newID())
-	if err := os.WriteFile(p, a.program(), 0o755); err != nil {
+func register(path, line string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
 		return err
 	}
-	defer os.Remove(p)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, p)
-	cmd.Dir, cmd.Env = "/", []string{}
-	for {
-		err := cmd.Run()
-		// Another thread may have forked while the file was open to write.
-		if !errors.Is(err, syscall.ETXTBSY) {
-			return err
-		}
-		cmd = exec.CommandContext(ctx, p)
-		cmd.Dir, cmd.Env = "/", []string{}
-	}
+	_, err = f.WriteString(line)
+	return errors.Join(err, f.Close())
 }
 
-// stageProbe tries an emulator in a stage, where steps will use it.
-func stageProbe(dir string, a arch, line string) error {
+// stageProbe runs the shortest program of an architecture in a stage, where steps
+// will run, with the emulators registered that lines say.
+func stageProbe(dir string, a arch, lines []string) error {
 	r := filepath.Join(dir, "probe-root-"+newID())
 	for _, d := range []string{"proc", "sys", "dev"} {
 		if err := os.MkdirAll(filepath.Join(r, d), 0o755); err != nil {
@@ -275,7 +244,7 @@ func stageProbe(dir string, a arch, line string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var log strings.Builder
-	res, err := runStage(ctx, &stageConfig{Rootfs: r, Bundle: r + ".bundle", Args: []string{"/probe"}, Cwd: "/", Binfmt: []string{line}}, &log)
+	res, err := runStage(ctx, &stageConfig{Rootfs: r, Bundle: r + ".bundle", Args: []string{"/probe"}, Cwd: "/", Binfmt: lines}, &log)
 	switch {
 	case err != nil:
 		return err

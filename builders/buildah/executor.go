@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -245,11 +246,7 @@ func (x *executor) keepFailed(w *wip, parent string) bool {
 	if _, err := w.held.f.WriteAt([]byte(keptMark), 0); err != nil {
 		return false
 	}
-	where := filepath.Join(x.st.dir, "storage", x.st.driver, "vfs", "dir", w.layer)
-	if x.st.home != "" {
-		where = x.st.layerDir(w.layer)
-	}
-	x.c.note(pipelines.EventNote, "what the failed step changed is kept in %s until the cache is pruned", where)
+	x.c.note(pipelines.EventNote, "what the failed step changed is kept in %s until the cache is pruned", layerPath(x.st.dir, x.st.driver, w.layer))
 	w.held.unlock()
 	return true
 }
@@ -310,9 +307,13 @@ func (x *executor) failed(n pipelines.Node, err error) error {
 }
 
 // space says what to do about a full disk.
-func (x *executor) space(err error) error {
-	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+func (x *executor) space(err error) error { return spaceError(err, x.st.dir) }
+
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+func spaceError(err error, dir string) error {
+	if !isFull(err) && (err == nil || !strings.Contains(err.Error(), unix.ENOSPC.Error())) {
 		return err
 	}
-	return &hinted{err, "the disk of " + x.st.dir + " or of the output is full: free some space, or run cfbuild cache prune"}
+	return &hinted{err, "the disk of " + dir + " or of the output is full: free some space, or run cfbuild cache prune"}
 }

@@ -115,6 +115,9 @@ func (w *wip) done(key string, r record) error {
 func (r record) sits(on string) bool { return r.Layer == on || r.Parent == on }
 
 func (st *store) deleteLayer(id string) error {
+	// The storage writes before it deletes, which a full disk does not allow:
+	// make room first.
+	empty(layerPath(st.dir, st.driver, id))
 	ls, err := st.layers()
 	if err != nil || !ls.Exists(id) {
 		return err
@@ -122,35 +125,56 @@ func (st *store) deleteLayer(id string) error {
 	return ls.DeleteLayer(id)
 }
 
-// sweep removes what killed processes left: layers without a record.
-func (st *store) sweep() error {
-	dir := st.wipDir()
-	left, err := os.ReadDir(dir)
+// empty removes what is in a directory, as far as it goes.
+func empty(dir string) {
+	names, err := root(dir).names("")
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		_ = os.RemoveAll(filepath.Join(dir, n)) // what stays is deleted with the layer
+	}
+}
+
+// rubbish calls f for each layer that a killed process left without a record,
+// while holding its lock, and says whether it is dealt with.
+func (st *store) rubbish(f func(driver, layer string) (done bool)) error {
+	left, err := filepath.Glob(filepath.Join(st.dir, "wip", "*", "*"))
 	if err != nil {
 		return err
 	}
-	for _, e := range left {
-		l, err := tryLock(filepath.Join(dir, e.Name()), unix.LOCK_EX)
+	for _, path := range left {
+		l, err := tryLock(path, unix.LOCK_EX)
 		if err != nil {
 			continue // its maker is at work
 		}
-		b, err := os.ReadFile(l.f.Name())
+		driver, layer := filepath.Base(filepath.Dir(path)), filepath.Base(path)
+		b, err := os.ReadFile(path)
 		key := strings.TrimSpace(string(b))
 		var r record
-		recorded := err == nil && key != "" && readJSON(st.indexPath(key), &r) && r.Layer == e.Name()
-		if !recorded && !strings.HasPrefix(key, keptMark) {
-			if err := st.deleteLayer(e.Name()); err != nil {
-				l.unlock()
-				continue // made by another driver, or in use: prune will see
-			}
-		}
-		if strings.HasPrefix(key, keptMark) {
+		recorded := err == nil && key != "" && readJSON(filepath.Join(st.dir, "index", driver, key), &r) && r.Layer == layer
+		if strings.HasPrefix(key, keptMark) || !(recorded || f(driver, layer)) {
 			l.unlock()
 			continue
 		}
 		l.remove()
 	}
 	return nil
+}
+
+// reclaim frees the space of what killed processes left, before anything needs it.
+func (st *store) reclaim() {
+	_ = st.rubbish(func(driver, layer string) bool {
+		empty(layerPath(st.dir, driver, layer))
+		return false
+	})
+}
+
+// sweep removes what killed processes left with the driver in use.
+func (st *store) sweep() error {
+	return st.rubbish(func(driver, layer string) bool {
+		return driver == st.driver && st.deleteLayer(layer) == nil
+	})
 }
 
 // keptMark begins the wip file of a failed layer that is kept for inspection.

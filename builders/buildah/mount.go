@@ -25,6 +25,7 @@ type overlayMount struct {
 	work   string
 	target string // absolute
 	fuse   string // a mount program instead of the kernel
+	in     *walker
 }
 
 func (m overlayMount) data(extra ...string) string {
@@ -55,25 +56,44 @@ func mountOverlay(m overlayMount) error {
 	return m.mount(flags, extra)
 }
 
-// mount does the system call from home, in a thread that has a working directory
-// of its own and ends with it.
+// mount does the system call from home.
 func (m overlayMount) mount(flags uintptr, extra []string) error {
 	data := m.data(extra...)
 	if len(data) >= unix.Getpagesize() {
 		return fmt.Errorf("%d layers are too many for one mount", len(m.lowers))
 	}
-	done := make(chan error, 1)
+	return m.in.do(m.home, func() error {
+		return unix.Mount("overlay", m.target, "overlay", flags, data)
+	})
+}
+
+// A walker is a thread with a working directory of its own. It lives as long as the
+// process: children that are to die with us would die with the thread that made
+// them, and a thread that ends may have made one.
+type walker struct{ jobs chan func() }
+
+func newWalker() (*walker, error) {
+	w := &walker{jobs: make(chan func())}
+	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked
-		err := unix.Unshare(unix.CLONE_FS)
-		if err == nil {
-			err = unix.Chdir(m.home)
+		ready <- unix.Unshare(unix.CLONE_FS)
+		for job := range w.jobs {
+			job()
 		}
-		if err == nil {
-			err = unix.Mount("overlay", m.target, "overlay", flags, data)
-		}
-		done <- err
 	}()
+	return w, <-ready
+}
+
+func (w *walker) do(dir string, f func() error) error {
+	done := make(chan error)
+	w.jobs <- func() {
+		err := unix.Chdir(dir)
+		if err == nil {
+			err = f()
+		}
+		done <- errors.Join(err, unix.Chdir("/"))
+	}
 	return <-done
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"slices"
 
@@ -50,7 +49,7 @@ func (c *child) probe(ctx context.Context) (builders.Capabilities, error) {
 			}
 		}
 		if native(p) {
-			if execProbe(st.run, arches[name]) == nil {
+			if stageProbe(st.run, arches[name], nil) == nil {
 				caps.Platforms = append(caps.Platforms, all...)
 			}
 			continue
@@ -68,18 +67,18 @@ func (c *child) probe(ctx context.Context) (builders.Capabilities, error) {
 	switch {
 	case len(caps.Emulated) == 0:
 		caps.Detail = append(caps.Detail, "emulation: none (apt-get install qemu-user-static)")
-	case emu.ours || !registeredHere():
-		caps.Detail = append(caps.Detail, fmt.Sprintf("emulation: %d platforms, registered for our own user namespace", len(caps.Emulated)))
+	case emu.private():
+		caps.Detail = append(caps.Detail, fmt.Sprintf("emulation: %d platforms, registered for each step in a user namespace of its own", len(caps.Emulated)))
 	default:
 		caps.Detail = append(caps.Detail, fmt.Sprintf("emulation: %d platforms, registered by the machine", len(caps.Emulated)))
 	}
 	return caps, nil
 }
 
-// registeredHere: the machine has emulators registered.
-func registeredHere() bool {
-	for _, a := range arches {
-		if _, err := os.Stat("/proc/sys/fs/binfmt_misc/qemu-" + a.qemu); err == nil {
+// private: emulators are registered by us.
+func (e *emulation) private() bool {
+	for _, k := range e.known {
+		if k.err == nil && k.lines != nil {
 			return true
 		}
 	}

@@ -63,6 +63,9 @@ func (c *child) prune(ctx context.Context, unused time.Duration, max int64) (Usa
 	}
 	now := time.Now() // archtest: allow how long something was not used is a matter of the clock
 	old := func(t time.Time) bool { return now.Sub(t) > unused }
+	if err := st.pruneOthers(old); err != nil {
+		return Usage{}, err
+	}
 	if err := st.pruneIndex(ctx, old); err != nil {
 		return Usage{}, err
 	}
@@ -84,6 +87,34 @@ func (c *child) prune(ctx context.Context, unused time.Duration, max int64) (Usa
 	}
 	after.Removed = before.Bytes - after.Bytes
 	return after, err
+}
+
+// pruneOthers removes all that a driver no longer in use has left, once nothing of it
+// is young.
+func (st *store) pruneOthers(old func(time.Time) bool) error {
+	for _, driver := range []string{driverOverlay, driverFuse, driverVFS} {
+		if driver == st.driver {
+			continue
+		}
+		young := false
+		es, err := os.ReadDir(filepath.Join(st.dir, "index", driver))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, e := range es {
+			fi, err := e.Info()
+			young = young || (err == nil && !old(fi.ModTime()))
+		}
+		if young {
+			continue
+		}
+		for _, d := range []string{"index", "wip", "storage"} {
+			if err := os.RemoveAll(filepath.Join(st.dir, d, driver)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // aged are the files by whose time stamps prune goes.
@@ -144,6 +175,18 @@ func (st *store) pruneIndex(ctx context.Context, old func(time.Time) bool) error
 		}
 		for _, id := range ids {
 			needed[id] = true
+		}
+	}
+	// What the storage was trying out when it was killed.
+	for _, name := range []string{"compat", "metacopy-check", "opaque-bug-check", "d_type-false-test"} {
+		left, err := filepath.Glob(filepath.Join(st.opts.GraphRoot, "overlay", name+"*"))
+		if err != nil {
+			return err
+		}
+		for _, p := range left {
+			if err := os.RemoveAll(p); err != nil {
+				return err
+			}
 		}
 	}
 	// Kept failures go with the rest of what is not needed.

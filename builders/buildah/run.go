@@ -353,13 +353,18 @@ func runStage(ctx context.Context, sc *stageConfig, log io.Writer) (stageResult,
 		flags |= unix.CLONE_NEWNET
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL, Setsid: true}
-	if len(sc.Binfmt) > 0 && !rootless() {
+	if len(sc.Binfmt) > 0 {
 		// Emulators are registered for one user namespace: here one that maps
 		// every id to itself, so the machine's own registrations stay as they are.
-		all := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1<<32 - 1}}
-		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = all, all
-		cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+		attr := cmd.SysProcAttr
+		attr.Cloneflags |= unix.CLONE_NEWUSER
+		if attr.UidMappings, err = identity("uid_map"); err != nil {
+			return res, err
+		}
+		if attr.GidMappings, err = identity("gid_map"); err != nil {
+			return res, err
+		}
+		attr.GidMappingsEnableSetgroups = !sc.Single
 	}
 	err = cmd.Start()
 	logW.Close()
@@ -382,4 +387,23 @@ func runStage(ctx context.Context, sc *stageConfig, log io.Writer) (stageResult,
 		return res, fmt.Errorf("the step's first process: %w", err)
 	}
 	return res, nil
+}
+
+// identity maps each id of our user namespace to itself.
+func identity(file string) ([]syscall.SysProcIDMap, error) {
+	b, err := os.ReadFile("/proc/self/" + file)
+	if err != nil {
+		return nil, err
+	}
+	var out []syscall.SysProcIDMap
+	for line := range strings.Lines(string(b)) {
+		var m syscall.SysProcIDMap
+		var outside int
+		if _, err := fmt.Sscan(line, &m.ContainerID, &outside, &m.Size); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		m.HostID = m.ContainerID
+		out = append(out, m)
+	}
+	return out, nil
 }

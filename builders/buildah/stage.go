@@ -97,9 +97,11 @@ func (sc *stageConfig) stage() (int, error) {
 	if err := unix.Mount("tmpfs", sc.Bundle, "tmpfs", unix.MS_NOSUID, "mode=0700"); err != nil {
 		return 0, fmt.Errorf("tmpfs: %w", err)
 	}
-	if err := registerAll(filepath.Join(sc.Bundle, "binfmt"), sc.Binfmt); err != nil {
+	registered, err := registerAll(filepath.Join(sc.Bundle, "binfmt"), sc.Binfmt)
+	if err != nil {
 		return 0, err
 	}
+	defer registered.Close() // a nil file's Close is an error and nothing else
 	if sc.NoNetwork {
 		if err := loopbackUp(); err != nil {
 			return 0, fmt.Errorf("loopback: %w", err)
@@ -241,8 +243,6 @@ func (sc *stageConfig) command() (int, error) {
 		return 0, fmt.Errorf("exec %s: not a program for this machine or its emulators", path)
 	case errors.Is(err, syscall.ENOENT):
 		return 0, fmt.Errorf("exec %s: its interpreter is not in the image", path)
-	case errors.Is(err, syscall.EINVAL) && sc.Single:
-		return 0, fmt.Errorf("exec %s: user %d:%d is not to be had with one user id: %w", path, sc.UID, sc.GID, err)
 	case err != nil:
 		return 0, fmt.Errorf("exec %s: %w", path, err)
 	}

@@ -92,6 +92,11 @@ func (r root) user(spec string) (*user.ExecUser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("user %q: %w", spec, err)
 	}
+	for file, id := range map[string]int{"uid_map": u.Uid, "gid_map": u.Gid} {
+		if !mapped(file, id) {
+			return nil, &hinted{fmt.Errorf("user %q: %d:%d is not among the ids that are ours here", spec, u.Uid, u.Gid), singleIDFix()}
+		}
+	}
 	if u.Uid == 0 && u.Home == "/" {
 		u.Home = "/root"
 	}
@@ -116,4 +121,18 @@ func (r root) open(p string) (io.ReadCloser, error) {
 		return nil, inImage(err, rel)
 	}
 	return f, nil
+}
+
+// mapped: an id exists in our user namespace.
+func mapped(file string, id int) bool {
+	ranges, err := identity(file)
+	if err != nil {
+		return true // then the kernel will say
+	}
+	for _, r := range ranges {
+		if id >= r.ContainerID && id < r.ContainerID+r.Size {
+			return true
+		}
+	}
+	return false
 }

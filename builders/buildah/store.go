@@ -50,6 +50,8 @@ type store struct {
 	held   *fileLock // of run
 	notes  []string
 
+	walker *walker
+
 	mu      sync.Mutex
 	parents map[string]string
 	mounts  int
@@ -79,22 +81,27 @@ func newID() string {
 // openStore finds the driver that works and opens the store.
 func openStore(ctx context.Context, o childOptions) (_ *store, err error) {
 	st := &store{dir: o.StateDir, single: singleID(), parents: map[string]string{}}
+	defer func() {
+		if err != nil {
+			err = spaceError(err, st.dir)
+			st.close()
+		}
+	}()
 	for _, d := range []string{"storage", "index", "wip", "locks", "meta", "cache", "run"} {
 		if err := os.MkdirAll(filepath.Join(st.dir, d), 0o700); err != nil {
 			return nil, fmt.Errorf("state directory: %w", err)
 		}
 	}
-	defer func() {
-		if err != nil {
-			st.close()
-		}
-	}()
 	if st.use, err = lock(ctx, filepath.Join(st.dir, "use.lock"), unix.LOCK_SH, nil); err != nil {
 		return nil, err
 	}
 	if st.run, st.held, err = workDir(filepath.Join(st.dir, "run")); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
+	if st.walker, err = newWalker(); err != nil {
+		return nil, err
+	}
+	st.reclaim()
 	if err := st.choose(o.Driver); err != nil {
 		return nil, err
 	}
@@ -145,11 +152,16 @@ func singleID() bool {
 // choose tries the drivers in order, or only the one asked for.
 func (st *store) choose(want string) error {
 	var why []string
+	var full error
 	try := func(name string, probe func() error) bool {
 		if st.driver != "" || (want != "" && want != name) {
 			return false
 		}
-		if err := probe(); err != nil {
+		err := probe()
+		if isFull(err) {
+			full = err
+		}
+		if err != nil {
 			why = append(why, name+": "+err.Error())
 			return false
 		}
@@ -161,6 +173,10 @@ func (st *store) choose(want string) error {
 		try(driverFuse, func() error { return errors.New("fuse-overlayfs is not installed") })
 	} else if try(driverFuse, func() error { return st.probeOverlay(fuse) }) {
 		st.fuse = fuse
+	}
+	if full != nil {
+		// That says nothing about drivers.
+		return spaceError(full, st.dir)
 	}
 	try(driverVFS, func() error { return nil })
 	if st.driver == "" {
@@ -194,7 +210,7 @@ func (st *store) probeOverlay(fuse string) error {
 		}
 	}
 	merged := filepath.Join(dir, "merged")
-	if err := mountOverlay(overlayMount{home: dir, lowers: []string{"lower"}, upper: "upper", work: "work", target: merged, fuse: fuse}); err != nil {
+	if err := mountOverlay(overlayMount{home: dir, lowers: []string{"lower"}, upper: "upper", work: "work", target: merged, fuse: fuse, in: st.walker}); err != nil {
 		return err
 	}
 	defer unmount(merged)
@@ -220,8 +236,14 @@ func (st *store) probeOverlay(fuse string) error {
 	return err
 }
 
-// layerDir is where the overlay drivers keep what a layer adds.
-func (st *store) layerDir(id string) string { return filepath.Join(st.home, id, "diff") }
+// layerPath is where a driver keeps a layer's files: what it adds, with the overlay
+// drivers, or all.
+func layerPath(dir, driver, id string) string {
+	if driver == driverVFS {
+		return filepath.Join(dir, "storage", driver, "vfs", "dir", id)
+	}
+	return filepath.Join(dir, "storage", driver, "overlay", id, "diff")
+}
 
 // chain lists a layer and those below it, the top first.
 func (st *store) chain(id string) ([]string, error) {
@@ -250,11 +272,7 @@ func (st *store) chain(id string) ([]string, error) {
 
 // has: a layer is there.
 func (st *store) has(id string) bool {
-	dir := filepath.Join(st.opts.GraphRoot, "vfs", "dir", id)
-	if st.home != "" {
-		dir = st.layerDir(id)
-	}
-	_, err := os.Stat(dir)
+	_, err := os.Stat(layerPath(st.dir, st.driver, id))
 	return err == nil
 }
 
@@ -287,7 +305,7 @@ func (st *store) view(id string, write bool) (path string, done func() error, er
 	if err != nil {
 		return "", nil, err
 	}
-	m := overlayMount{home: st.home, target: target, fuse: st.fuse}
+	m := overlayMount{home: st.home, target: target, fuse: st.fuse, in: st.walker}
 	if write {
 		m.upper, m.work = ids[0]+"/diff", ids[0]+"/work"
 		ids = ids[1:]

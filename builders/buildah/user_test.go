@@ -23,6 +23,23 @@ func asUser(t *testing.T, run string, env ...string) string {
 	t.Helper()
 	testneed.Root(t)
 	u := testneed.User(t)
+	return elsewhere(t, run, u.UID, u.GID, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)}},
+		append(env, "USER="+u.Name, "LOGNAME="+u.Name)...)
+}
+
+// inNamespace runs tests of this binary as root of a user namespace.
+func inNamespace(t *testing.T, run string, env ...string) string {
+	t.Helper()
+	testneed.Root(t)
+	const first = 700000
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: first, Size: 65536}}
+	return elsewhere(t, run, first, first, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS, UidMappings: ids, GidMappings: ids,
+		GidMappingsEnableSetgroups: true, Credential: &syscall.Credential{}}, env...)
+}
+
+// elsewhere runs tests of this binary in another process, with a home of its own.
+func elsewhere(t *testing.T, run string, uid, gid int, attr *syscall.SysProcAttr, env ...string) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "cfbuild-user-")
 	if err != nil {
 		t.Fatal(err)
@@ -39,21 +56,21 @@ func asUser(t *testing.T, run string, env ...string) string {
 		if err := os.Mkdir(p, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chown(p, u.UID, u.GID); err != nil {
+		if err := os.Chown(p, uid, gid); err != nil {
 			t.Fatal(err)
 		}
 	}
 	cmd := exec.Command(exe, "-test.v", "-test.run", run)
 	cmd.Dir = dir
-	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + dir + "/home", "USER=" + u.Name, "LOGNAME=" + u.Name,
+	cmd.Env = append([]string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + dir + "/home",
 		"XDG_RUNTIME_DIR=" + dir + "/run", "TMPDIR=" + dir + "/tmp", "CFBUILD_REQUIRE=" + os.Getenv("CFBUILD_REQUIRE")}, env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.UID), Gid: uint32(u.GID)}}
+	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("as %s: %v\n%s", u.Name, err, out)
+		t.Errorf("elsewhere: %v\n%s", err, out)
 	}
-	if strings.Contains(string(out), "no tests to run") {
-		t.Errorf("as %s: no tests ran", u.Name)
+	if strings.Contains(string(out), "no tests to run") || !strings.Contains(string(out), "--- ") {
+		t.Errorf("elsewhere: no tests ran\n%s", out)
 	}
 	return string(out)
 }
@@ -98,6 +115,39 @@ func sharedGuest(t *testing.T) string {
 	guest := filepath.Join(dir, "guest")
 	copyFile(t, builderstest.Guest(t, builderstest.Foreign()), guest)
 	return guest
+}
+
+// hideBinfmt makes the process's user namespace one without emulators.
+const hideBinfmt = "CFBUILD_TEST_HIDE_BINFMT"
+
+// TestForeignWithoutHost: steps of foreign platforms run in a user namespace where
+// the machine's registrations do not count.
+func TestForeignWithoutHost(t *testing.T) {
+	testneed.Program(t, "qemu-aarch64-static")
+	out := inNamespace(t, "^(TestOwnRegistration|TestConformance|TestSetuidForeign)$/^(a_foreign.*)?$", hideBinfmt+"=1", builderstest.GuestEnv+"="+sharedGuest(t))
+	for _, want := range []string{"PASS: TestOwnRegistration", "PASS: TestConformance/a_foreign_platform", "PASS: TestSetuidForeign"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%s is not in\n%s", want, out)
+		}
+	}
+}
+
+// TestSetuidForeign: what we register makes setuid programs work.
+func TestSetuidForeign(t *testing.T) {
+	if os.Getenv(hideBinfmt) == "" {
+		t.Skip("runs in TestForeignWithoutHost")
+	}
+	b := opener(builders.Options{})(t)
+	caps, err := b.Capabilities(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(caps.Emulated, builderstest.Foreign()) || !slices.ContainsFunc(caps.Detail, func(d string) bool { return strings.Contains(d, "of its own") }) {
+		t.Errorf("capabilities %+v", caps)
+	}
+	if log := builderstest.SetuidForeign(t, b); !strings.Contains(log, "as 33") {
+		t.Errorf("log %q", log)
+	}
 }
 
 var ways = []builders.Options{

@@ -107,4 +107,22 @@ var copyCases = []testCase{
 			"srv/deep/er/file file 0644 0:0", "srv dir 0755 0:0")
 		got.content(t, "opt/one", "shared")
 	}},
+	{"mounts of another image", func(t *testing.T, s *suite) {
+		other := pipelines.From(s.p, pipelines.Scratch{}).Then(pipelines.File{Path: "/tools/list", Data: []byte("one\ntwo\n")}, pipelines.File{Path: "/single", Data: []byte("1")})
+		got := s.build(t, s.image().Then(pipelines.Run{
+			Shell:  "cp /mnt/deep/list /copied; cat /etc/single >> /copied; if echo x > /mnt/deep/list; then exit 8; fi 2>/dev/null; if touch /mnt/deep/new; then exit 9; fi 2>/dev/null",
+			Mounts: []pipelines.Mount{{From: other, Src: "/tools", Target: "/mnt/deep"}, {From: other, Src: "/single", Target: "/etc/single"}}}))
+		got.content(t, "copied", "one\ntwo\n1")
+		got.want(t, "- mnt", "- etc/single")
+		changed := pipelines.From(s.p, pipelines.Scratch{}).Then(pipelines.File{Path: "/tools/list", Data: []byte("three\n")})
+		mount := func(img pipelines.Image) pipelines.Image {
+			return s.image().Then(pipelines.Run{Shell: "cp /mnt/list /listed", Mounts: []pipelines.Mount{{From: img, Src: "/tools", Target: "/mnt"}}})
+		}
+		s.build(t, mount(other)).content(t, "listed", "one\ntwo\n")
+		s.build(t, mount(changed)).content(t, "listed", "three\n")
+		err, _ := s.fail(t, s.image().Then(pipelines.Run{Shell: "true", Mounts: []pipelines.Mount{{From: other, Src: "/nowhere", Target: "/mnt"}}}))
+		if step := asStep(t, err); step.ExitCode != -1 {
+			t.Errorf("got %+v", step)
+		}
+	}},
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -71,6 +72,14 @@ func crasher(p pipelines.Platform) string {
 		}
 	}
 	return b.String()
+}
+
+// SetuidForeign runs a setuid program (user 33) of the foreign platform as another
+// user and gives what it says about itself.
+func SetuidForeign(t *testing.T, b builders.Builder) string {
+	t.Helper()
+	p := Foreign()
+	return buildWith(t, b, pipelines.From(p, guestBase(t, p)).Then(pipelines.Run{Args: []string{"/set", "arch", "/tmp/x"}, User: "5:6"})).events.log()
 }
 
 var foreignCases = []testCase{
