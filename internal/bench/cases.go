@@ -43,10 +43,14 @@ func comparisons(cfbuild, five, mirror, work string) ([]comparison, error) {
 		if err := os.WriteFile(filepath.Join(work, "Containerfile"), []byte(containerfile), 0o644); err != nil {
 			return err
 		}
-		return quiet("buildah", "--root", buildahRoot(work), "--runroot", buildahRoot(work)+"-run", "pull", "-q", "oci:"+base)
+		id, err := exec.Command("buildah", "--root", buildahRoot(work), "--runroot", buildahRoot(work)+"-run", "pull", "-q", "oci:"+base).Output()
+		if err != nil {
+			return fmt.Errorf("buildah pull: %w", err)
+		}
+		return os.WriteFile(filepath.Join(work, "base-id"), id, 0o644)
 	}
 	buildah := func(extra string) []string {
-		return sh(fmt.Sprintf("cd %[1]s && img=$(buildah --root %[2]s --runroot %[2]s-run images -q --filter label=org.opencontainers.image.title=debian12 | tail -1) && "+
+		return sh(fmt.Sprintf("cd %[1]s && img=$(cat base-id) && "+
 			"buildah --root %[2]s --runroot %[2]s-run build -q --isolation chroot --layers %[3]s --build-arg BASE=$img -f Containerfile -t five . && "+
 			"rm -rf %[1]s/five-oci && buildah --root %[2]s --runroot %[2]s-run push -q five oci:%[1]s/five-oci", work, buildahRoot(work), extra))
 	}
@@ -98,7 +102,9 @@ func removeAll(paths ...string) error {
 }
 
 func quiet(argv ...string) error {
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stderr = os.Stderr
-	return cmd.Run()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%v: %w\n%s", argv, err, out)
+	}
+	return nil
 }
