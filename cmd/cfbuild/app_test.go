@@ -183,7 +183,7 @@ func (w *world) try(args ...string) (rep report, stderr string, code int) {
 // run is "cfbuild run" with what all tests want; it has to succeed.
 func (w *world) run(target string, args ...string) report {
 	w.t.Helper()
-	rep, stderr, code := w.try(append([]string{"run", target, "--site", "host", "--json", "--progress", "plain"}, args...)...)
+	rep, stderr, code := w.try(append([]string{"run", target, "--site", frozenSite(w.t), "--json", "--progress", "plain"}, args...)...)
 	if code != 0 || len(rep.Artifacts) == 0 {
 		w.t.Fatalf("run %s %s: exit code %d, %d artifacts\n%s", target, strings.Join(args, " "), code, len(rep.Artifacts), stderr[max(0, len(stderr)-4000):])
 	}

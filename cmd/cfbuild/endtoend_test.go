@@ -78,7 +78,7 @@ func TestAllPlatforms(t *testing.T) {
 func TestInterruptEndsEveryProcess(t *testing.T) {
 	w := newWorld(t, nil)
 	w.run("debian12") // so that the step is reached soon
-	cmd := w.start("run", "hangs", "--site", "host", "--progress", "plain")
+	cmd := w.start("run", "hangs", "--site", frozenSite(t), "--progress", "plain")
 	var log syncBuffer
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
@@ -110,7 +110,7 @@ func TestFailingSteps(t *testing.T) {
 		"late":    {5, []string{"timed out", "hint: raise the step's Timeout"}},
 		"missing": {3, []string{"coreutilz", "hint: near it: coreutils"}},
 	} {
-		_, stderr, code := w.try("run", target, "--site", "host", "--progress", "plain")
+		_, stderr, code := w.try("run", target, "--site", frozenSite(t), "--progress", "plain")
 		if code != want.code {
 			t.Errorf("%s: exit code %d, want %d", target, code, want.code)
 		}
@@ -132,7 +132,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	w := newWorld(t, nil)
 	moments := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	for i := range 6 {
-		cmd := w.start("run", "debian12", "--site", "host", "--progress", "plain")
+		cmd := w.start("run", "debian12", "--site", frozenSite(t), "--progress", "plain")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	results := make(chan error, 2)
 	for range 2 {
 		go func() {
-			cmd := w.start("run", "debian12", "--site", "host", "--progress", "plain")
+			cmd := w.start("run", "debian12", "--site", frozenSite(t), "--progress", "plain")
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				err = fmt.Errorf("%w\n%s", err, out[max(0, len(out)-2000):])
@@ -192,7 +192,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for _, size := range []string{"20m", "90m", "180m"} {
 		mount(0, size)
-		_, stderr, code := w.try("run", "debian12", "--site", "host", "--state-dir", small, "--progress", "plain")
+		_, stderr, code := w.try("run", "debian12", "--site", frozenSite(t), "--state-dir", small, "--progress", "plain")
 		if code == 0 || !strings.Contains(stderr, "no space left on device") || !strings.Contains(stderr, "hint: ") {
 			t.Errorf("with %s: exit code %d\n%s", size, code, stderr[max(0, len(stderr)-1500):])
 		}

@@ -38,14 +38,14 @@ func TestNoEmulator(t *testing.T) {
 	const hide = `mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 for f in /usr/bin/qemu-*-static /usr/libexec/qemu-binfmt/*; do [ ! -e "$f" ] || mount --bind /dev/null "$f"; done
 exec "$@"`
-	stderr, code := tell(within(w, hide, "run", "debian12", "--site", "host", "--platform", "linux/s390x"))
+	stderr, code := tell(within(w, hide, "run", "debian12", "--site", frozenSite(t), "--platform", "linux/s390x"))
 	if code != 4 || !strings.Contains(stderr, "linux/s390x") || !strings.Contains(stderr, "qemu-user-static") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 	if strings.Contains(stderr, "download packages") {
 		t.Error("packages were fetched for an image that cannot be built")
 	}
-	if stderr, code := tell(within(w, hide, "run", "debian12", "--site", "host", "--progress", "plain")); code != 0 {
+	if stderr, code := tell(within(w, hide, "run", "debian12", "--site", frozenSite(t), "--progress", "plain")); code != 0 {
 		t.Errorf("the machine's own platform: exit code %d\n%s", code, stderr)
 	}
 }
@@ -58,11 +58,11 @@ func TestNoUserNamespaces(t *testing.T) {
 	w := newWorld(t, &account)
 	// A bound on user namespaces holds in the user namespace it is set in.
 	const none = `echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"`
-	stderr, code := tell(within(w, none, "run", "debian12", "--site", "host"))
+	stderr, code := tell(within(w, none, "run", "debian12", "--site", frozenSite(t)))
 	if code != 4 || !strings.Contains(stderr, "user namespace") || !strings.Contains(stderr, "hint: ") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
-	out, code := tell(within(w, none, "doctor", "--site", "host"))
+	out, code := tell(within(w, none, "doctor", "--site", frozenSite(t)))
 	if code != 4 || !strings.Contains(out, "max_user_namespaces") {
 		t.Errorf("doctor: exit code %d\n%s", code, out)
 	}

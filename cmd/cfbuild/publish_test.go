@@ -62,7 +62,11 @@ func TestPublish(t *testing.T) {
 	w := newWorld(t, nil)
 	for name, addr := range map[string]string{"docker-registry": debianRegistry(t), "distribution v3": registrytest.Start(t).Host()} {
 		site := filepath.Join(w.dir, "site.toml")
-		if err := os.WriteFile(site, fmt.Appendf(nil, "extends = \"host\"\n[[registry]]\nprefix = %q\ninsecure = true\n", addr), 0o644); err != nil {
+		text, err := os.ReadFile(frozenSite(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(site, fmt.Appendf(text, "\n[[registry]]\nprefix = %q\ninsecure = true\n", addr), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		push := []string{"run", "debian12", "--site", site, "--platform", both, "--json", "--push", addr + "/group/base/debian12", "--tag", "12,latest"}
