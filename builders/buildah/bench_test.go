@@ -148,3 +148,13 @@ func (p *peer) build(b *testing.B) {
 		b.Fatalf("%v: %v\n%s", cmd.Args, err, out)
 	}
 }
+
+// BenchmarkProbe is what finding out a machine's capabilities takes.
+func BenchmarkProbe(b *testing.B) {
+	dir := stateDir(b, builders.Options{})
+	for b.Loop() {
+		if _, err := openBench(b, builders.Options{StateDir: dir}).Capabilities(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -63,6 +63,15 @@ func childMain() int {
 	syscall.Umask(0o022)
 	unshare.MaybeReexecUsingUserNamespace(false)
 
+	// How this machine's podman stores images is nothing to us.
+	err := os.Setenv("CONTAINERS_STORAGE_CONF", "/dev/null") // archtest: allow this process is the backend's own
+	for _, name := range []string{"CONTAINERS_STORAGE_CONF_OVERRIDE", "STORAGE_DRIVER", "STORAGE_OPTS"} {
+		err = errors.Join(err, os.Unsetenv(name))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "environment:", err)
+		return 1
+	}
 	// From here on only we write to the answer's pipe: what libraries print
 	// goes to standard error.
 	fd, err := unix.FcntlInt(1, unix.F_DUPFD_CLOEXEC, 10)

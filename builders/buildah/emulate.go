@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -163,29 +166,45 @@ func (e *emulation) prepare(n pipelines.Node, sc *stageConfig) (emulated bool, e
 // enable makes an architecture run. lines are what a stage has to register; none
 // when it runs already.
 func (e *emulation) enable(name string) (lines []string, err error) {
-	if known, ok := e.known[name]; ok {
-		return known.lines, known.err
+	if _, ok := e.known[name]; !ok {
+		e.find(name)
 	}
-	defer func() { e.known[name] = answerFor{lines, err} }()
-	a, ok := arches[name]
-	if !ok {
-		return nil, errors.New("no emulator is known for it")
-	}
-	// What the machine has registered counts if it works in another root.
-	if stageProbe(e.dir, a, nil) == nil {
-		return nil, nil
-	}
-	qemu, err := exec.LookPath("qemu-" + a.qemu + "-static")
-	if err != nil {
-		if qemu, err = exec.LookPath("qemu-" + a.qemu); err != nil {
-			return nil, fmt.Errorf("neither registered (binfmt_misc) nor found as qemu-%s-static", a.qemu)
+	return e.known[name].lines, e.known[name].err
+}
+
+// find finds out how programs of some architectures run: as the machine has it, or
+// with an emulator of our own.
+func (e *emulation) find(names ...string) {
+	here := stageProbe(e.dir, names, nil)
+	own := map[string]string{}
+	for _, name := range names {
+		a, ok := arches[name]
+		if !ok {
+			e.known[name] = answerFor{err: errors.New("no emulator is known for it")}
+			continue
 		}
+		// What the machine has registered counts if it works in another root.
+		if here[name] == nil {
+			e.known[name] = answerFor{}
+			continue
+		}
+		qemu, err := exec.LookPath("qemu-" + a.qemu + "-static")
+		if err != nil {
+			if qemu, err = exec.LookPath("qemu-" + a.qemu); err != nil {
+				e.known[name] = answerFor{err: fmt.Errorf("neither registered (binfmt_misc) nor found as qemu-%s-static", a.qemu)}
+				continue
+			}
+		}
+		own[name] = a.registration(qemu)
 	}
-	line := a.registration(qemu)
-	if err := stageProbe(e.dir, a, []string{line}); err != nil {
-		return nil, fmt.Errorf("%s: %w", qemu, err)
+	if len(own) == 0 {
+		return
 	}
-	return []string{line}, nil
+	left := slices.Collect(maps.Keys(own))
+	ours := stageProbe(e.dir, left, slices.Collect(maps.Values(own)))
+	for _, name := range left {
+		e.known[name] = answerFor{lines: []string{own[name]}, err: ours[name]}
+	}
 }
 
 // registered: the machine says it has registered an emulator.
@@ -228,30 +247,47 @@ func register(path, line string) error {
 	return errors.Join(err, f.Close())
 }
 
-// stageProbe runs the shortest program of an architecture in a stage, where steps
-// will run, with the emulators registered that lines say.
-func stageProbe(dir string, a arch, lines []string) error {
+// stageProbe runs the shortest programs of architectures in a stage, where steps
+// will run, with the emulators registered that lines say, and tells what came of
+// each.
+func stageProbe(dir string, names, lines []string) map[string]error {
+	out := map[string]error{}
+	progs := map[string]arch{}
+	for _, name := range names {
+		if a, ok := arches[name]; ok {
+			progs[name] = a
+		}
+	}
+	res, err := probeStage(dir, progs, lines)
+	for name := range progs {
+		switch why := res.Probes[name]; {
+		case err != nil:
+			out[name] = err
+		case res.Error != "":
+			out[name] = errors.New(res.Error)
+		case why != "":
+			out[name] = errors.New(why)
+		}
+	}
+	return out
+}
+
+func probeStage(dir string, progs map[string]arch, lines []string) (stageResult, error) {
 	r := filepath.Join(dir, "probe-root-"+newID())
 	for _, d := range []string{"proc", "sys", "dev"} {
 		if err := os.MkdirAll(filepath.Join(r, d), 0o755); err != nil {
-			return err
+			return stageResult{}, err
 		}
 	}
 	defer os.RemoveAll(r)
-	if err := os.WriteFile(filepath.Join(r, "probe"), a.program(), 0o755); err != nil {
-		return err
+	sc := &stageConfig{Rootfs: r, Bundle: r + ".bundle", Cwd: "/", Binfmt: lines}
+	for name, a := range progs {
+		if err := os.WriteFile(filepath.Join(r, name), a.program(), 0o755); err != nil {
+			return stageResult{}, err
+		}
+		sc.Probes = append(sc.Probes, name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	var log strings.Builder
-	res, err := runStage(ctx, &stageConfig{Rootfs: r, Bundle: r + ".bundle", Args: []string{"/probe"}, Cwd: "/", Binfmt: lines}, &log)
-	switch {
-	case err != nil:
-		return err
-	case res.Error != "":
-		return errors.New(res.Error)
-	case res.Exit != 0:
-		return fmt.Errorf("exit status %d: %s", res.Exit, log.String())
-	}
-	return nil
+	return runStage(ctx, sc, io.Discard)
 }

@@ -3,6 +3,7 @@
 package buildah
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,25 +22,37 @@ func TestOwnRegistration(t *testing.T) {
 	}
 	dir := t.TempDir()
 	native := arches[pipelines.HostPlatform().Architecture]
-	if err := stageProbe(dir, native, nil); err != nil {
+	probe := func(a arch, lines ...string) error {
+		res, err := probeStage(dir, map[string]arch{"it": a}, lines)
+		switch {
+		case err != nil:
+			return err
+		case res.Error != "":
+			return errors.New(res.Error)
+		case res.Probes["it"] != "":
+			return errors.New(res.Probes["it"])
+		}
+		return nil
+	}
+	if err := probe(native); err != nil {
 		t.Fatalf("the machine's own programs do not run: %v", err)
 	}
 	foreign := native
 	foreign.qemu, foreign.machine = "none", 0xfeed
-	if err := stageProbe(dir, foreign, nil); err == nil {
+	if err := probe(foreign); err == nil {
 		t.Fatal("a program of no machine ran")
 	}
 	interpreter := filepath.Join(dir, "interpreter")
 	if err := os.WriteFile(interpreter, native.program(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := stageProbe(dir, foreign, []string{foreign.registration(interpreter)}); err != nil {
+	if err := probe(foreign, foreign.registration(interpreter)); err != nil {
 		if strings.Contains(err.Error(), "6.7") {
 			testneed.Skip(t, err.Error())
 		}
 		t.Fatal(err)
 	}
-	if err := stageProbe(dir, foreign, nil); err == nil {
+	if err := probe(foreign); err == nil {
 		t.Fatal("the registration outlived its step")
 	}
 }

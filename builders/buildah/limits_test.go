@@ -133,3 +133,23 @@ func TestSingleID(t *testing.T) {
 		wantHint(t, err, "usermod")
 	}
 }
+
+// TestMachineConfiguration: what podman is told on this machine is nothing to us.
+func TestMachineConfiguration(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "bad.conf")
+	if err := os.WriteFile(bad, []byte("[storage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"CONTAINERS_STORAGE_CONF", "CONTAINERS_STORAGE_CONF_OVERRIDE", "CONTAINERS_REGISTRIES_CONF", "CONTAINERS_CONF"} {
+		t.Setenv(name, bad)
+	}
+	t.Setenv("STORAGE_DRIVER", "btrfs")
+	t.Setenv("STORAGE_OPTS", "no=such")
+	g, err := pipelines.From(pipelines.HostPlatform(), builderstest.Busybox(t)).Then(pipelines.Run{Shell: "true"}).Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := opener(builders.Options{})(t).Build(t.Context(), builders.Request{Graph: g, Output: filepath.Join(t.TempDir(), "out")}); err != nil {
+		t.Error(err)
+	}
+}

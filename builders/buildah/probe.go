@@ -36,6 +36,7 @@ func (c *child) probe(ctx context.Context) (builders.Capabilities, error) {
 	}
 	caps.Detail = append(caps.Detail, isolation, who)
 	emu := newEmulation(st.run)
+	emu.find(slices.Collect(maps.Keys(arches))...)
 	for _, name := range slices.Sorted(maps.Keys(arches)) {
 		p, err := pipelines.ParsePlatform(name)
 		if err != nil {
@@ -49,7 +50,7 @@ func (c *child) probe(ctx context.Context) (builders.Capabilities, error) {
 			}
 		}
 		if native(p) {
-			if stageProbe(st.run, arches[name], nil) == nil {
+			if emu.known[name].err == nil {
 				caps.Platforms = append(caps.Platforms, all...)
 			}
 			continue

@@ -5,9 +5,13 @@ package buildah_test
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -189,5 +193,34 @@ func TestPullWhatIsNotThere(t *testing.T) {
 	wantHint(t, err, "name and tag")
 	if err == nil || !strings.Contains(err.Error(), "pull_test.go:") {
 		t.Errorf("error names no line: %v", err)
+	}
+}
+
+// TestProxy pulls from a registry that only the site's proxy knows, and shows the
+// proxy to steps that have a network.
+func TestProxy(t *testing.T) {
+	r := registrytest.Start(t)
+	push(t, r.Host()+"/base:1", insecure)
+	var asked atomic.Int32
+	proxy := httptest.NewServer(&httputil.ReverseProxy{Director: func(req *http.Request) {
+		if req.URL.Host == "registry.invalid:5000" {
+			asked.Add(1)
+			req.URL.Host = r.Host()
+		}
+	}})
+	t.Cleanup(proxy.Close)
+	s := site.Site{Proxy: site.Proxy{HTTP: proxy.URL, No: "localhost"}, Registries: []site.Registry{{Prefix: "registry.invalid:5000", Insecure: true}}}
+	g, err := pipelines.From(pipelines.HostPlatform(), pipelines.Pull{Ref: "registry.invalid:5000/base:1"}).Then(
+		pipelines.Run{Shell: fmt.Sprintf(`test "$http_proxy" = %q; test "$HTTP_PROXY" = %q; test "$no_proxy" = localhost; test -z "$https_proxy"`, proxy.URL, proxy.URL)},
+		pipelines.Run{Shell: `test -z "$http_proxy"`, Network: pipelines.NetworkNone},
+		pipelines.Run{Shell: `test "$http_proxy" = mine`, Env: map[string]string{"http_proxy": "mine"}}).Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := opener(builders.Options{})(t).Build(t.Context(), builders.Request{Graph: g, Site: s, Output: filepath.Join(t.TempDir(), "out")}); err != nil {
+		t.Fatal(err)
+	}
+	if asked.Load() == 0 {
+		t.Error("the proxy was not asked")
 	}
 }

@@ -30,6 +30,8 @@ type stageConfig struct {
 	Single         bool     // one user id only
 	Binfmt         []string // emulators to register in the stage
 	Runc           string   // the program, for isolation runc
+	// Probes are programs in the root to try instead of running a command.
+	Probes []string
 }
 
 // stageMount is one mount: Source bound at Target, or a file with Content.
@@ -49,6 +51,8 @@ type stageResult struct {
 	Exit int
 	// Error is why the command was not run.
 	Error string `json:",omitempty"`
+	// Probes says what came of each probe; "" is well.
+	Probes map[string]string `json:",omitempty"`
 }
 
 const (
@@ -78,7 +82,7 @@ func stageMain() int {
 	err := json.NewDecoder(os.NewFile(3, "config")).Decode(&sc)
 	var res stageResult
 	if err == nil {
-		res.Exit, err = sc.stage()
+		res, err = sc.stage()
 	}
 	if err != nil {
 		res.Error = err.Error()
@@ -89,37 +93,43 @@ func stageMain() int {
 	return 0
 }
 
-func (sc *stageConfig) stage() (int, error) {
+func (sc *stageConfig) stage() (res stageResult, err error) {
 	syscall.Umask(0o022)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return 0, fmt.Errorf("mount namespace: %w", err)
+		return res, fmt.Errorf("mount namespace: %w", err)
 	}
 	if err := unix.Mount("tmpfs", sc.Bundle, "tmpfs", unix.MS_NOSUID, "mode=0700"); err != nil {
-		return 0, fmt.Errorf("tmpfs: %w", err)
+		return res, fmt.Errorf("tmpfs: %w", err)
 	}
 	registered, err := registerAll(filepath.Join(sc.Bundle, "binfmt"), sc.Binfmt)
 	if err != nil {
-		return 0, err
+		return res, err
 	}
 	defer registered.Close() // a nil file's Close is an error and nothing else
 	if sc.NoNetwork {
 		if err := loopbackUp(); err != nil {
-			return 0, fmt.Errorf("loopback: %w", err)
+			return res, fmt.Errorf("loopback: %w", err)
 		}
 	}
 	if err := sc.makeDev(filepath.Join(sc.Bundle, "dev")); err != nil {
-		return 0, fmt.Errorf("/dev: %w", err)
+		return res, fmt.Errorf("/dev: %w", err)
 	}
 	if err := sc.writeContents(); err != nil {
-		return 0, err
+		return res, err
 	}
 	if sc.Runc != "" {
-		return sc.runRunc()
+		res.Exit, err = sc.runRunc()
+		return res, err
 	}
 	if err := sc.enter(); err != nil {
-		return 0, err
+		return res, err
 	}
-	return sc.command()
+	if sc.Probes != nil {
+		res.Probes = sc.probe()
+		return res, nil
+	}
+	res.Exit, err = sc.command()
+	return res, err
 }
 
 // writeContents puts files for mounts into the stage's memory.
@@ -247,6 +257,25 @@ func (sc *stageConfig) command() (int, error) {
 		return 0, fmt.Errorf("exec %s: %w", path, err)
 	}
 	return reap(pid)
+}
+
+// probe runs programs that end by themselves and says what came of each.
+func (sc *stageConfig) probe() map[string]string {
+	out := map[string]string{}
+	for _, name := range sc.Probes {
+		pid, err := syscall.ForkExec("/"+name, []string{name}, &syscall.ProcAttr{Env: []string{}})
+		exit := 0
+		if err == nil {
+			exit, err = reap(pid)
+		}
+		switch {
+		case err != nil:
+			out[name] = err.Error()
+		case exit != 0:
+			out[name] = fmt.Sprintf("exit status %d", exit)
+		}
+	}
+	return out
 }
 
 // reap waits for one child and gathers all others that end meanwhile.
