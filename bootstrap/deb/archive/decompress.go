@@ -1,12 +1,17 @@
 package archive
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 
+	"github.com/cfbuild/cfbuild/internal/xz"
 	"github.com/klauspost/compress/gzip"
-	"github.com/xi2/xz"
 )
+
+// maxDict bounds the dictionary of an index, in bytes: xz's strongest level has
+// 64 MiB.
+const maxDict = 64 << 20
 
 // decompress unpacks r, by the ending of its name, in a goroutine of its own while
 // read consumes what comes out.
@@ -20,8 +25,8 @@ func decompress(ext string, r io.Reader, read func(io.Reader) error) error {
 		}
 		in = z
 	case ".xz":
-		z, err := xz.NewReader(r, 0)
-		if err != nil {
+		z := xz.NewReader(maxDict)
+		if err := z.Reset(bufio.NewReaderSize(r, 64<<10)); err != nil {
 			return fmt.Errorf("%w xz: %v", ErrMalformed, err)
 		}
 		in = z
