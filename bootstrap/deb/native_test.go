@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 )
 
@@ -32,9 +31,6 @@ func TestToolPath(t *testing.T) {
 
 // A program of this machine runs with the loader it is given.
 func TestWithLoader(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("ELF programs run on linux only")
-	}
 	b, err := os.ReadFile("/bin/true")
 	if err != nil {
 		t.Fatal(err)
@@ -49,9 +45,6 @@ func TestWithLoader(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "true")
 	if err := os.WriteFile(p, got, 0o755); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := os.Stat(toolDir); err == nil {
-		t.Skip(toolDir + " exists here")
 	}
 	// Its loader is not there, so the kernel cannot find "it".
 	if err := exec.Command(p).Run(); !errors.Is(err, os.ErrNotExist) {

@@ -21,6 +21,7 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap/deb/archive"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/unpack"
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
+	"github.com/cfbuild/cfbuild/internal/filelock"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 )
@@ -69,7 +70,7 @@ func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bo
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return bootstrap.Root{}, err
 	}
-	unlock, err := lock(ctx, dir+".lock", func() {
+	unlock, err := filelock.Lock(ctx, dir+".lock", func() {
 		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
 	})
 	if err != nil {

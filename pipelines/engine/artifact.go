@@ -5,15 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/filelock"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -50,7 +47,7 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 		return pipelines.Artifact{}, err
 	}
 	// One builder at a time for one key: a second run waits and finds it done.
-	unlock, err := lock(ctx, filepath.Join(dir, key+".lock"))
+	unlock, err := filelock.Lock(ctx, filepath.Join(dir, key+".lock"), nil)
 	if err != nil {
 		return pipelines.Artifact{}, err
 	}
@@ -108,29 +105,4 @@ func found(job pipelines.Job, path string) (pipelines.Artifact, error) {
 	}
 	return pipelines.Artifact{Job: job.ID, Target: job.Target, Platform: job.Platform, Format: pipelines.FormatOCI,
 		Path: path, Digest: d.Digest.String(), Size: d.Size, MediaType: d.MediaType}, nil
-}
-
-// lock takes an exclusive lock on a file and waits for it; ctx ends the wait. The
-// kernel drops the lock with the process, so a killed run leaves none behind.
-func lock(ctx context.Context, path string) (func(), error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			f.Close()
-			return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
 }

@@ -1,4 +1,6 @@
-package deb
+// Package filelock takes advisory locks between processes. The kernel drops a lock
+// with its process, so a run that is killed leaves none behind.
+package filelock
 
 import (
 	"context"
@@ -9,9 +11,10 @@ import (
 	"time"
 )
 
-// lock takes an advisory lock that ends with the process. waiting is called once
-// when somebody else has it.
-func lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+// Lock takes an exclusive lock (flock(2)) on a file, which is made if need be, and
+// waits for it until ctx ends. waiting, which may be nil, is called once when
+// somebody else has it.
+func Lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
@@ -25,7 +28,7 @@ func lock(ctx context.Context, path string, waiting func()) (unlock func(), err 
 			f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		if !told {
+		if !told && waiting != nil {
 			waiting()
 		}
 		select {
