@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cfbuild/cfbuild/bootstrap/deb/archivetest"
+	"github.com/cfbuild/cfbuild/internal/registrytest"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 )
 
@@ -53,7 +55,12 @@ func TestSameDigests(t *testing.T) {
 	}
 }
 
-// Every architecture of the release that can be emulated is built and can run.
+// Every architecture of the release that can be emulated is built by an ordinary
+// user, without the machine's emulators, and published in one v2s2 list.
+//
+// Mirrors that keep two architectures of the security archive up to date are
+// common, and an index that is not the signed one is refused; so here that archive
+// is one of the test's own, signed by a key that the site adds, with nothing in it.
 func TestAllPlatforms(t *testing.T) {
 	var account *testneed.Account
 	if os.Geteuid() == 0 {
@@ -62,16 +69,43 @@ func TestAllPlatforms(t *testing.T) {
 	}
 	w := newWorld(t, account)
 	w.hideBinfmt = account != nil
-	rep := w.run("release12", "--platform", "all")
+	registry := registrytest.Start(t).Host()
+	rep := w.run("debian12", "--platform", "all", "--site", allArchitectures(t, w, registry),
+		"--push", registry+"/base/debian12", "--tag", "12")
+	raw := tool(t, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+registry+"/base/debian12:12")
+	list := decode[manifestList](t, raw)
 	got := map[string]bool{}
-	for _, a := range rep.Artifacts {
-		got[a.Platform] = true
+	for _, m := range list.Manifests {
+		got[strings.TrimSuffix(m.Platform.Architecture+"/"+m.Platform.Variant, "/")] = true
 	}
-	for _, p := range []string{"linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v5", "linux/386", "linux/ppc64le", "linux/s390x", "linux/mips64le"} {
+	for _, p := range []string{"amd64", "arm64/v8", "arm/v7", "arm/v5", "386", "ppc64le", "s390x", "mips64le", "mipsle"} {
 		if !got[p] {
-			t.Errorf("%s is missing: %v", p, got)
+			t.Errorf("%s is missing in the list: %s", p, raw)
 		}
 	}
+	if len(rep.Receipts) != 1 || len(rep.Artifacts) != len(list.Manifests) {
+		t.Errorf("%d images were built, %d are in the list; receipts %+v", len(rep.Artifacts), len(list.Manifests), rep.Receipts)
+	}
+}
+
+// allArchitectures is the frozen mirror with an empty security archive.
+func allArchitectures(t *testing.T, w *world, registry string) string {
+	t.Helper()
+	key := archivetest.NewKey(t, time.Now().Add(-time.Hour))
+	dir := t.TempDir()
+	archivetest.Suite{Codename: "bookworm-security", Date: time.Now().Add(-time.Hour), Key: key}.Write(t, dir)
+	security := archivetest.Serve(t, dir)
+	if err := os.WriteFile(filepath.Join(w.dir, "key.asc"), key.Public(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	site := filepath.Join(w.dir, "all.toml")
+	text := fmt.Sprintf("extends = \"none\"\n[mirrors]\ndebian = [{ url = %q, build-only = true }]\ndebian-security = [{ url = %q, build-only = true }]\n"+
+		"[keyrings]\ndebian-security = { file = \"key.asc\", build-only = true }\n[[registry]]\nprefix = %q\ninsecure = true\n",
+		frozenURL(t, "debian"), security.URL, registry)
+	if err := os.WriteFile(site, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return site
 }
 
 // Interrupting ends every process of a step, soon, with the documented exit code.

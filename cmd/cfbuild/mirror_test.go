@@ -31,8 +31,8 @@ type frozen struct {
 }
 
 var theMirror struct {
-	once sync.Once
-	site string
+	once      sync.Once
+	url, site string
 }
 
 // frozenSite is a site file with the frozen mirror, build-only as site host is.
@@ -45,6 +45,7 @@ func frozenSite(t *testing.T) string {
 			t.Fatal(err)
 		}
 		srv := httptest.NewServer(f) // until the process ends: all tests share it
+		theMirror.url = srv.URL
 		text := "extends = \"none\"\n\n[mirrors]\n"
 		for _, repo := range []string{"debian", "debian-security"} {
 			f.from[repo] = strings.TrimRight(st.URLs(repo)[0], "/")
@@ -59,6 +60,13 @@ func frozenSite(t *testing.T) string {
 		}
 	})
 	return theMirror.site
+}
+
+// frozenURL is the frozen mirror of one repository.
+func frozenURL(t *testing.T, repo string) string {
+	t.Helper()
+	frozenSite(t)
+	return theMirror.url + "/" + repo
 }
 
 func (f *frozen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
