@@ -55,6 +55,13 @@ type Root struct {
 	Digest string
 	// Configure are the steps that finish the root inside the image.
 	Configure []pipelines.Run
+	// Subtree, an absolute path: Layout is a throw-away first stage, and after
+	// Configure the root is what lies below Subtree, copied into an empty image.
+	// Empty: the layout itself is the root.
+	Subtree string
+	// StagePlatform is the platform of Layout and of the Configure steps where it
+	// differs from the request's; only with Subtree. Zero: the request's.
+	StagePlatform pipelines.Platform
 	// Epoch used.
 	Epoch time.Time
 	// Packages that are in the root, sorted by name.

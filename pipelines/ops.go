@@ -58,12 +58,12 @@ type Local struct {
 // replaces it by a [Layout] of unpacked packages and [Run] steps that configure
 // them before a builder sees the graph.
 type Bootstrap struct {
-	// Method names the bootstrapper: "deb".
+	// Method names the bootstrapper: "deb", "rpm", "apk".
 	Method string `json:"method"`
 	// Sources are the package repositories, the suite first, then updates.
 	Sources []PackageSource `json:"sources"`
 	// Variant is the base set of packages. For deb: "essential", "apt",
-	// "minbase" (default), "standard".
+	// "minbase" (default), "standard". For rpm and apk: empty, Include names all.
 	Variant string `json:"variant,omitempty"`
 	// Include and Exclude are further packages by name, and packages left out.
 	Include []string `json:"include,omitempty"`
@@ -77,9 +77,12 @@ type PackageSource struct {
 	Repository string `json:"repository"`
 	// Mirrors are base URLs used instead of the site's, in order.
 	Mirrors []string `json:"mirrors,omitempty"`
-	// Suite is the directory below dists/, "bookworm-updates".
+	// Suite is, for deb, the directory below dists/, "bookworm-updates". For rpm it
+	// is the repository below the mirror, the directory that holds repodata/, with
+	// $basearch for the architecture: "9-stream/BaseOS/$basearch/os". For apk it is
+	// the branch, "v3.22".
 	Suite string `json:"suite"`
-	// Components defaults to "main".
+	// Components defaults to "main". Not for rpm.
 	Components []string `json:"components,omitempty"`
 	// AllowExpired accepts a Release file past its Valid-Until (archives,
 	// snapshots).

@@ -20,7 +20,22 @@ type Target struct {
 	Platforms []Platform
 	// Build is a pure function of the platform.
 	Build func(Platform) Image
+	// Tests are run on the finished image by cfbuild run --test, for each platform.
+	Tests []Test
+	// EndOfLife is the day the release's support ends, "2006-01-02"; a run after
+	// that day warns. Empty: not known.
+	EndOfLife string
+	// Verified says how the recipe was last verified: [VerifiedReal],
+	// [VerifiedSynthetic], [VerifiedGolden]. Empty: nothing is claimed.
+	Verified string
 }
+
+// How a recipe was last verified.
+const (
+	VerifiedReal      = "real mirror"          // built from the distribution's own mirror
+	VerifiedSynthetic = "synthetic repository" // built from a repository that the tests made
+	VerifiedGolden    = "golden only"          // its definition was compared, it was not built
+)
 
 // Pipeline is a set of targets.
 type Pipeline struct {

@@ -13,6 +13,10 @@ type Site struct {
 	// Mirrors lists base URLs for each package repository ("debian",
 	// "debian-security", "ubuntu"), the preferred first.
 	Mirrors map[string][]Mirror
+	// Indexes lists base URLs of language package indexes, the preferred first:
+	// "pypi" (a PEP 503 simple index), "conda" (the directory that holds
+	// channels), "cran" and "cpan" (mirror roots), "npm" (a registry).
+	Indexes map[string][]Mirror `json:",omitempty"`
 	// CAs are trusted besides the public roots.
 	CAs []Certificate
 	// Keyrings replaces or adds archive keys for a repository.
@@ -41,8 +45,10 @@ type Certificate struct {
 	// PEM is one CERTIFICATE block.
 	PEM []byte
 	// BuildOnly certificates are trusted while building and not written into
-	// images.
+	// images. ImageOnly (mode "baked") ones are written into images and not
+	// trusted while building. Neither: both. Not both at once.
 	BuildOnly bool `json:",omitempty"`
+	ImageOnly bool `json:",omitempty"`
 }
 
 // Keyring holds OpenPGP public keys, armored or binary.
@@ -112,9 +118,42 @@ func (s Site) ImageCAs() []Certificate {
 	return out
 }
 
-// Bundle is the PEM of all the site's certificate authorities in their order,
-// without the public roots; nil when there are none.
-func (s Site) Bundle() []byte { return Bundle(s.CAs) }
+// BuildCAs gives the certificate authorities that are trusted while building.
+func (s Site) BuildCAs() []Certificate {
+	var out []Certificate
+	for _, c := range s.CAs {
+		if !c.ImageOnly {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// IndexURLs gives the language indexes of a kind ("pypi", "conda", "cran", "cpan",
+// "npm") that are used while building, in order.
+func (s Site) IndexURLs(kind string) []string {
+	var out []string
+	for _, m := range s.Indexes[kind] {
+		out = append(out, m.URL)
+	}
+	return out
+}
+
+// ImageIndexURLs gives the language indexes of a kind that are written into
+// images, in order; nil: none is named, so clients keep their own defaults.
+func (s Site) ImageIndexURLs(kind string) []string {
+	var out []string
+	for _, m := range s.Indexes[kind] {
+		if !m.BuildOnly {
+			out = append(out, m.URL)
+		}
+	}
+	return out
+}
+
+// Bundle is the PEM of the site's certificate authorities that are trusted while
+// building, in their order, without the public roots; nil when there are none.
+func (s Site) Bundle() []byte { return Bundle(s.BuildCAs()) }
 
 // Bundle is the PEM of several certificates in their order; nil when there are
 // none.

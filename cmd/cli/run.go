@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 
 	"github.com/cfbuild/cfbuild/builders"
-	"github.com/cfbuild/cfbuild/cmd/cli/cache"
 	"github.com/cfbuild/cfbuild/cmd/cli/progress"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
@@ -149,19 +147,8 @@ func (p *program) run(ctx context.Context, f runFlags, names []string) error {
 		return err
 	}
 	started := p.env.Now()
-	render := p.renderer(f.progress.value)
-	defer render.Close()
-	sink := progress.Sink(render, p.env.Now)
-	p.setSink(sink)
-	defer p.setSink(nil)
-
 	rep := report{Version: 1, Site: r.site.Name}
-	err = p.build(ctx, &r, sink, &rep)
-	render.Close() // the terminal is ours again
-	p.setSink(nil)
-	if err != nil && ctx.Err() != nil {
-		err = errors.Join(err, context.Cause(ctx))
-	}
+	err = p.showing(ctx, f.progress.value, func(sink pipelines.Sink) error { return p.build(ctx, &r, sink, &rep) })
 	rep.finish(err, p.env.Now().Sub(started))
 	if f.json {
 		if e := rep.writeJSON(p.env.Stdout); e != nil {
@@ -177,45 +164,29 @@ func (p *program) run(ctx context.Context, f runFlags, names []string) error {
 
 // build runs the plan and delivers what was built.
 func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, rep *report) error {
-	said := func(s string) { sink.Send(pipelines.Event{Kind: pipelines.EventNote, Text: s}) }
-	leave, err := cache.Enter(ctx, r.stateDir, p.env.Now(), func() { said("waiting for cache prune to end") })
-	if err != nil {
-		return stateError(r.stateDir, err)
-	}
-	defer leave()
-	if err := os.MkdirAll(filepath.Join(r.stateDir, tempDir), 0o700); err != nil {
-		return stateError(r.stateDir, err)
-	}
-	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
-	if err != nil {
-		return err
-	}
-	rep.Builder = builder.Name()
-	e := p.engine(r, builder, sink)
-	pl, left, err := plan(ctx, r.targets, r.platforms, e.Offered)
-	rep.LeftOut = left
+	return p.withEngine(ctx, r, sink, func(e *engine.Engine) error {
+		rep.Builder = e.Builder.Name()
+		built, left, err := p.built(ctx, r, e)
+		rep.LeftOut = left
+		rep.built(built)
+		if ctx.Err() != nil || len(built.Artifacts) == 0 {
+			return errors.Join(err, ctx.Err())
+		}
+		var formats []pipelines.Format
+		for _, f := range r.flags.formats.values {
+			formats = append(formats, pipelines.Format(f))
+		}
+		delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
+			Push: r.repos, Tags: r.tags, MediaType: r.flags.mediaType.value})
+		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
+		return errors.Join(err, pushErr)
+	})
+}
+
+func warnLeftOut(left []leftOut, sink pipelines.Sink) {
 	for _, l := range left {
 		sink.Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("%s for %s is left out: %s", l.Target, l.Platform, l.Reason)})
 	}
-	if err != nil {
-		return err
-	}
-	if err := secretsThere(pl, r.secrets); err != nil {
-		return err
-	}
-	built, err := runChecked(ctx, e, pl)
-	rep.built(built)
-	if ctx.Err() != nil || len(built.Artifacts) == 0 {
-		return errors.Join(err, ctx.Err())
-	}
-	var formats []pipelines.Format
-	for _, f := range r.flags.formats.values {
-		formats = append(formats, pipelines.Format(f))
-	}
-	delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
-		Push: r.repos, Tags: r.tags, MediaType: r.flags.mediaType.value})
-	rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
-	return errors.Join(err, pushErr)
 }
 
 // runChecked runs the plan and meanwhile checks that the builder can do all of it:

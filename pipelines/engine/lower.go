@@ -69,11 +69,24 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	if root.Epoch.After(out.epoch) && e.Epoch.IsZero() {
 		out.epoch = root.Epoch
 	}
-	ops := []pipelines.Op{pipelines.Layout{Path: root.Layout, Digest: root.Digest}}
-	for _, r := range root.Configure {
-		ops = append(ops, r)
+	from := pipelines.Layout{Path: root.Layout, Digest: root.Digest}
+	if root.Subtree == "" {
+		ops := []pipelines.Op{from}
+		for _, r := range root.Configure {
+			ops = append(ops, r)
+		}
+		return ops, nil
 	}
-	return ops, nil
+	platform := n.Platform
+	if root.StagePlatform != (pipelines.Platform{}) {
+		platform = root.StagePlatform
+	}
+	stage := pipelines.From(platform, from)
+	for _, r := range root.Configure {
+		stage = stage.Then(r)
+	}
+	// A trailing slash: what is in the directory, not the directory.
+	return []pipelines.Op{pipelines.Scratch{}, pipelines.Copy{From: stage, Src: []string{root.Subtree + "/"}, Dst: "/"}}, nil
 }
 
 // helper is a platform that runs natively where p is emulated.
