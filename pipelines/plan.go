@@ -30,6 +30,12 @@ type Target struct {
 	Verified string
 }
 
+// Ended says whether the release's support had ended at a time.
+func (t Target) Ended(now time.Time) bool {
+	end, err := time.Parse(time.DateOnly, t.EndOfLife)
+	return err == nil && now.After(end.AddDate(0, 0, 1))
+}
+
 // How a recipe was last verified.
 const (
 	VerifiedReal      = "real mirror"          // built from the distribution's own mirror
@@ -61,6 +67,9 @@ func (p Pipeline) Check() error {
 		}
 		if t.Build == nil {
 			return &InvalidError{What: fmt.Sprintf("target %q", t.Name), Cause: "has no Build function"}
+		}
+		if _, err := time.Parse(time.DateOnly, t.EndOfLife); t.EndOfLife != "" && err != nil {
+			return &InvalidError{What: fmt.Sprintf("target %q", t.Name), Cause: fmt.Sprintf("EndOfLife %q is not a day", t.EndOfLife), Fix: "write it as 2006-01-02"}
 		}
 	}
 	return nil

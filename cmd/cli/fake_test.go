@@ -63,6 +63,7 @@ func fakePipeline(s site.Site) pipelines.Pipeline {
 		{Name: "hangs", Description: "its step never ends", Build: scratch(pipelines.Run{Shell: "sleep forever"})},
 		{Name: "private", Description: "asks for a secret", Build: scratch(pipelines.Run{Shell: "use it", Secrets: []pipelines.Secret{{ID: "token"}}})},
 		{Name: "bad", Description: "is not valid", Build: scratch(pipelines.File{Path: "relative"})},
+		{Name: "old", Description: "past its time", EndOfLife: "2020-02-29", Verified: pipelines.VerifiedGolden, Build: scratch(pipelines.File{Path: "/old"})},
 	}}
 }
 

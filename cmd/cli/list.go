@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -14,7 +15,11 @@ func (p *program) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the targets",
-		Args:  noArgs,
+		Long: "Lists the targets with how each recipe was last verified by the project's tests:\n" +
+			"  " + pipelines.VerifiedReal + ": built from the distribution's own mirror\n" +
+			"  " + pipelines.VerifiedSynthetic + ": built from a repository that the tests made\n" +
+			"  " + pipelines.VerifiedGolden + ": its definition was compared, no image was built",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, pl, err := p.load()
 			if err != nil {
@@ -23,15 +28,25 @@ func (p *program) listCommand() *cobra.Command {
 			if asJSON {
 				return p.listJSON(pl)
 			}
+			verified := slices.ContainsFunc(pl.Targets, func(t pipelines.Target) bool { return t.Verified != "" })
 			w := tabwriter.NewWriter(p.env.Stdout, 0, 0, 2, ' ', 0)
+			if verified {
+				fmt.Fprintf(w, "TARGET\tVERIFIED WITH\tWHAT\n")
+			}
 			for _, t := range pl.Targets {
 				name := t.Name
 				if len(t.Aliases) > 0 {
 					name += " (" + strings.Join(t.Aliases, ", ") + ")"
 				}
 				about := t.Description
+				if t.Ended(p.env.Now()) {
+					about = "END OF LIFE " + t.EndOfLife + ": " + about
+				}
 				if len(t.Platforms) > 0 {
-					about = strings.TrimSpace(about + " [" + join(t.Platforms) + "]")
+					about = strings.TrimSpace(about + " [" + short(t.Platforms) + "]")
+				}
+				if verified {
+					name += "\t" + or(t.Verified, "-")
 				}
 				fmt.Fprintf(w, "%s\t%s\n", name, about)
 			}
@@ -48,6 +63,8 @@ func (p *program) listJSON(pl pipelines.Pipeline) error {
 		Aliases     []string             `json:"aliases,omitempty"`
 		Description string               `json:"description,omitempty"`
 		Platforms   []pipelines.Platform `json:"platforms,omitempty"` // none: what its source offers
+		EndOfLife   string               `json:"end_of_life,omitempty"`
+		Verified    string               `json:"verified,omitempty"`
 	}
 	out := struct {
 		Version  int      `json:"version"`
@@ -55,7 +72,23 @@ func (p *program) listJSON(pl pipelines.Pipeline) error {
 		Targets  []target `json:"targets"`
 	}{1, pl.Name, []target{}}
 	for _, t := range pl.Targets {
-		out.Targets = append(out.Targets, target{t.Name, t.Aliases, t.Description, t.Platforms})
+		out.Targets = append(out.Targets, target{t.Name, t.Aliases, t.Description, t.Platforms, t.EndOfLife, t.Verified})
 	}
 	return writeJSON(p.env.Stdout, out)
+}
+
+// short lists platforms by architecture, as --platform takes them.
+func short(ps []pipelines.Platform) string {
+	var names []string
+	for _, p := range ps {
+		names = append(names, p.Short())
+	}
+	return strings.Join(names, " ")
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
 }

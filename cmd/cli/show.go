@@ -13,7 +13,7 @@ func (p *program) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "show TARGET",
 		Short:             "show the definition of a target",
-		Long:              "Shows a target as it is defined for one platform: each operation, what it stands\non and the author's line; as JSON; or as a Graphviz graph. Nothing is fetched.",
+		Long:              "Shows a target as it is defined for one platform: each operation, what it stands\non and the author's line; as JSON; as a Graphviz graph; or in the language of\nContainerfiles. Nothing is fetched.",
 		Args:              p.needTargets(1, 1),
 		ValidArgsFunction: p.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +48,8 @@ func (p *program) showCommand() *cobra.Command {
 				return writeJSON(p.env.Stdout, job.Graph)
 			case "dot":
 				return job.Graph.Dot(p.env.Stdout)
+			case "containerfile":
+				return job.Graph.Containerfile(p.env.Stdout)
 			}
 			if _, err := fmt.Fprintf(p.env.Stdout, "%s for %s\n%s\n", job.Target, job.Platform, job.Graph.ID()); err != nil {
 				return err
@@ -55,7 +57,7 @@ func (p *program) showCommand() *cobra.Command {
 			return job.Graph.Print(p.env.Stdout)
 		},
 	}
-	as = choiceFlag(cmd, "as", "form", "text", "json", "dot")
+	as = choiceFlag(cmd, "as", "form", "text", "json", "dot", "containerfile")
 	cmd.Flags().StringVar(&platform, "platform", "host", "`PLATFORM`")
 	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
 	return cmd

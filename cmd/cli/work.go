@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -48,6 +49,12 @@ func (p *program) withEngine(ctx context.Context, r *request, sink pipelines.Sin
 
 // built plans the request's targets and builds them; nothing is delivered.
 func (p *program) built(ctx context.Context, r *request, e *engine.Engine) (engine.Built, []leftOut, error) {
+	for _, t := range r.targets {
+		if t.Ended(p.env.Now()) {
+			e.Events.Send(pipelines.Event{Kind: pipelines.EventWarning,
+				Text: fmt.Sprintf("%s: END OF LIFE since %s: it gets no security updates any more", t.Name, t.EndOfLife)})
+		}
+	}
 	pl, left, err := plan(ctx, r.targets, r.platforms, e.Offered)
 	warnLeftOut(left, e.Events)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,14 @@ func (f fakeBoot) Make(_ context.Context, r bootstrap.Request) (bootstrap.Root, 
 		Configure: []pipelines.Run{{Shell: "configure " + r.Platform.String()}}}, nil
 }
 
+// stageBoot makes a root in a first stage for another platform.
+type stageBoot struct{ fakeBoot }
+
+func (stageBoot) Make(context.Context, bootstrap.Request) (bootstrap.Root, error) {
+	return bootstrap.Root{Layout: "/stage", Digest: "sha256:" + strings.Repeat("b", 64), Subtree: "/target", StagePlatform: amd64,
+		Configure: []pipelines.Run{{Shell: "install"}}}, nil
+}
+
 func target(name string) pipelines.Target {
 	return pipelines.Target{Name: name, Build: func(p pipelines.Platform) pipelines.Image {
 		return pipelines.From(p, pipelines.Bootstrap{Method: "fake", Sources: []pipelines.PackageSource{{Repository: "r", Suite: "s"}}}).
@@ -140,6 +149,30 @@ func TestSecondRunBuildsNothing(t *testing.T) {
 	e.NoCache = true
 	if _, err := e.Run(t.Context(), pl); err != nil || b.builds.Load() != 8 {
 		t.Errorf("--no-cache: %v, %d builds", err, b.builds.Load())
+	}
+}
+
+// A root below a directory of a throw-away first stage is copied into an empty
+// image, also where the stage is for another platform.
+func TestSubtreeOfAFirstStage(t *testing.T) {
+	b := &fakeBuilder{}
+	e := engineIn(t, b)
+	e.Bootstrappers = []bootstrap.Bootstrapper{stageBoot{}}
+	if _, err := e.Run(t.Context(), plan(t, []pipelines.Platform{arm64}, "one")); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := b.seen.Load("one-arm64")
+	g := r.(builders.Request).Graph
+	if _, ok := g.Base().Op.(pipelines.Scratch); !ok || g.Platform != arm64 {
+		t.Errorf("base %+v for %s", g.Base(), g.Platform)
+	}
+	at := slices.IndexFunc(g.Nodes, func(n pipelines.Node) bool { _, ok := n.Op.(pipelines.Copy); return ok })
+	if at < 0 || g.Nodes[at].Op.(pipelines.Copy).Src[0] != "/target/" {
+		t.Fatalf("%+v", g.Nodes)
+	}
+	stage, _ := g.Node(g.Nodes[at].Inputs[1])
+	if run, ok := stage.Op.(pipelines.Run); !ok || run.Shell != "install" || stage.Platform != amd64 {
+		t.Errorf("stage %+v", stage)
 	}
 }
 
