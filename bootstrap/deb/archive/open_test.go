@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"bytes"
 	"crypto"
 	"errors"
 	"net/http"
@@ -71,6 +72,21 @@ var bad = []struct {
 		m.Fault(only("", hang))
 		return m.URL
 	}, nil, "stalled"},
+	// RFC 6761: names below .invalid never resolve.
+	{"unresolvable", func(w *world) string { return "http://mirror.invalid/debian" }, nil, "mirror.invalid"},
+	{"drips", func(w *world) string {
+		m := archivetest.Serve(w.t, w.dir)
+		m.Fault(only("", drip))
+		return m.URL
+	}, nil, "stalled"},
+	{"short signature", func(w *world) string {
+		return altered(w, func(data []byte) []byte {
+			armor := bytes.Index(data, []byte("-----BEGIN PGP SIGNATURE"))
+			lines := bytes.SplitAfter(data[armor:], []byte("\n"))
+			cut := append(bytes.Join(lines[:3], nil), "-----END PGP SIGNATURE-----\n"...)
+			return append(bytes.Clone(data[:armor]), cut...)
+		})
+	}, archive.ErrSignature, ""},
 	{"not found", func(w *world) string { return archivetest.Serve(w.t, w.t.TempDir()).URL }, nil, "404"},
 	{"overloaded", func(w *world) string {
 		m := archivetest.Serve(w.t, w.dir)
@@ -122,6 +138,23 @@ var bad = []struct {
 		s.Date, s.ValidUntil = now.AddDate(0, 0, 3), now.AddDate(0, 0, 9)
 		return written(w, s)
 	}, nil, "not valid yet"},
+}
+
+// drip sends a byte now and then, so that a mere time-out between bytes never ends
+// it.
+func drip(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Length", "100000")
+	for {
+		if _, err := w.Write([]byte("x")); err != nil {
+			return
+		}
+		w.(http.Flusher).Flush()
+		select {
+		case <-r.Context().Done():
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // altered serves the good archive with another InRelease.
