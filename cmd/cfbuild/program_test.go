@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	state = dir
-	code := m.Run()
+	code := checkVerified(m.Run())
 	os.RemoveAll(dir)
 	os.Exit(code)
 }

@@ -13,6 +13,9 @@ import (
 // update rewrites the files: go test ./PACKAGE -update
 var update = flag.Bool("update", false, "rewrite golden files in testdata")
 
+// Updating says whether -update was given.
+func Updating() bool { return *update }
+
 // Check compares got with testdata/NAME of the package under test and fails with
 // the first line that differs. With -update it writes the file instead.
 func Check(t testing.TB, name string, got []byte) {
