@@ -2,15 +2,11 @@ package site
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -26,11 +22,17 @@ type found struct {
 func readPEM(data []byte) ([]found, *fault) {
 	blocks := splitPEM(data)
 	if len(blocks) == 0 {
-		if c, err := x509.ParseCertificate(data); err == nil {
-			return nil, &fault{fmt.Sprintf("is a DER certificate (%s), not PEM", c.Subject),
-				"convert it: openssl x509 -inform der -in FILE -out FILE.pem"}
+		return nil, notPEM(data)
+	}
+	// A key anywhere is refused first, whatever else is wrong with the file.
+	for _, b := range blocks {
+		if strings.Contains(b.kind, "PRIVATE KEY") || strings.Contains(b.kind, "SECRET KEY") {
+			kind := "a private key"
+			if strings.HasPrefix(b.kind, "ENCRYPTED") || b.encrypted {
+				kind = "an encrypted private key"
+			}
+			return nil, &fault{fmt.Sprintf("holds %s (line %d)", kind, b.line), keepKey}
 		}
-		return nil, &fault{"holds no PEM certificate", "a PEM file has lines from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"}
 	}
 	var out []found
 	for i, b := range blocks {
@@ -42,9 +44,8 @@ func readPEM(data []byte) ([]found, *fault) {
 			return fmt.Sprintf("certificate %d of %d (%s)", i+1, len(blocks), s)
 		}
 		switch {
-		case strings.Contains(b.kind, "PRIVATE KEY"):
-			return nil, &fault{fmt.Sprintf("holds a private key (line %d)", b.line),
-				"name a file with the authority's certificate only, and keep the key to yourself"}
+		case b.encrypted:
+			return nil, &fault{where("") + " is encrypted", "an authority's certificate is public: ask for it as plain PEM"}
 		case b.kind == "TRUSTED CERTIFICATE":
 			return nil, &fault{where("") + " is in OpenSSL's TRUSTED form", "convert it: openssl x509 -in FILE -out FILE.pem"}
 		case b.kind != "CERTIFICATE":
@@ -63,10 +64,57 @@ func readPEM(data []byte) ([]found, *fault) {
 	return out, nil
 }
 
+const keepKey = "name a file with the authority's certificate only, and keep the key to yourself"
+
+// notPEM says what a file without PEM blocks is; of a key it repeats nothing.
+func notPEM(data []byte) *fault {
+	if c, err := x509.ParseCertificate(data); err == nil {
+		return &fault{fmt.Sprintf("is a DER certificate (%s), not PEM", c.Subject),
+			"convert it: openssl x509 -inform der -in FILE -out FILE.pem"}
+	}
+	if isDERKey(data) {
+		return &fault{"is a private key in DER form", keepKey}
+	}
+	// PKCS#12 (RFC 7292) is a sequence that begins with version 3; Java's own
+	// keystores have a magic number.
+	var p12 struct {
+		Version int
+		Rest    asn1.RawValue
+	}
+	if _, err := asn1.Unmarshal(data, &p12); err == nil && p12.Version == 3 {
+		return &fault{"is a PKCS#12 store, which is encrypted and may hold a private key", "take the certificate out: openssl pkcs12 -in FILE -nokeys -cacerts -out FILE.pem"}
+	}
+	if bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}) {
+		return &fault{"is a Java keystore", "take the certificate out: keytool -exportcert -rfc -keystore FILE -alias NAME -file FILE.pem"}
+	}
+	return &fault{"holds no PEM certificate", "a PEM file has lines from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"}
+}
+
+func isDERKey(data []byte) bool {
+	if _, err := x509.ParsePKCS8PrivateKey(data); err == nil {
+		return true
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(data); err == nil {
+		return true
+	}
+	if _, err := x509.ParseECPrivateKey(data); err == nil {
+		return true
+	}
+	// An encrypted PKCS#8 key (RFC 5958): algorithm and octets, no more.
+	var enc struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}
+	rest, err := asn1.Unmarshal(data, &enc)
+	return err == nil && len(rest) == 0
+}
+
 type block struct {
 	kind string
 	der  []byte // nil when damaged
 	line int
+
+	encrypted bool // RFC 1421 headers say so
 }
 
 // splitPEM finds every BEGIN line, so that a damaged block is not passed over as
@@ -79,13 +127,15 @@ func splitPEM(data []byte) []block {
 		if !ok {
 			continue
 		}
-		b := block{kind: strings.TrimSuffix(kind, "-----"), line: i + 1}
+		kind, _, _ = strings.Cut(kind, "-----") // the rest of a line may be a key
+		b := block{kind: kind, line: i + 1}
 		end := i + 1
 		for end < len(lines) && !bytes.HasPrefix(bytes.TrimSpace(lines[end]), []byte("-----BEGIN ")) {
 			end++
 		}
 		if p, _ := pem.Decode(bytes.Join(lines[i:end], nil)); p != nil {
 			b.der = p.Bytes
+			b.encrypted = strings.Contains(p.Headers["Proc-Type"], "ENCRYPTED") || p.Headers["DEK-Info"] != ""
 		}
 		out = append(out, b)
 	}
@@ -118,98 +168,9 @@ func isCA(c *x509.Certificate) bool {
 	return c.IsCA || (c.Version < 3 && bytes.Equal(c.RawSubject, c.RawIssuer))
 }
 
-// readCAs reads one entry of a "ca" list; relative paths are relative to dir.
-func (o LoadOptions) readCAs(entry, dir string, buildOnly bool) ([]Certificate, *fault) {
-	entry = strings.TrimSpace(entry)
-	from := ""
-	if strings.HasPrefix(entry, "$") {
-		name := strings.Trim(entry[1:], "{}")
-		from, entry = "$"+name+": ", strings.TrimSpace(o.getenv(name))
-		if entry == "" {
-			return nil, &fault{fmt.Sprintf("variable %s is not set", name),
-				"in GitLab define it under Settings → CI/CD → Variables with type File"}
-		}
-	}
-	if strings.Contains(entry, "-----BEGIN ") {
-		cas, bad := o.toCAs([]byte(entry), "", buildOnly)
-		if bad != nil {
-			bad.cause = from + bad.cause
-		}
-		return cas, bad
-	}
-	if entry == "" {
-		return nil, &fault{"is empty", ""}
-	}
-	files, bad := caFiles(entry, dir)
-	if bad != nil {
-		bad.cause = from + bad.cause
-		return nil, bad
-	}
-	var out []Certificate
-	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if err != nil {
-			return nil, &fault{from + reason(err), ""}
-		}
-		base := strings.TrimSuffix(filepath.Base(f), filepath.Ext(f))
-		cas, bad := o.toCAs(data, base, buildOnly)
-		if bad != nil {
-			return nil, &fault{from + f + ": " + bad.cause, strings.ReplaceAll(bad.fix, "FILE", f)}
-		}
-		out = append(out, cas...)
-	}
-	return out, nil
-}
-
-// caFiles gives the files an entry means: itself, those of a directory, or those a
-// pattern matches, sorted.
-func caFiles(entry, dir string) ([]string, *fault) {
-	path := entry
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		var files []string
-		for _, ending := range []string{"*.pem", "*.crt", "*.cer"} {
-			m, _ := filepath.Glob(filepath.Join(globQuote(path), ending))
-			files = append(files, m...)
-		}
-		slices.Sort(files)
-		if len(files) == 0 {
-			return nil, &fault{fmt.Sprintf("directory %s holds no *.pem, *.crt or *.cer file", path), ""}
-		}
-		return files, nil
-	} else if err == nil {
-		return []string{path}, nil
-	} else if !strings.ContainsAny(entry, "*?[") {
-		return nil, &fault{reason(err), "a relative path starts at " + cmp.Or(dir, ".") + "; a directory, a pattern such as Netskope*.pem or a $VARIABLE will do too"}
-	}
-	files, err := filepath.Glob(path)
-	if err != nil {
-		return nil, &fault{fmt.Sprintf("pattern %q: %v", entry, err), ""}
-	}
-	if len(files) == 0 {
-		return nil, &fault{fmt.Sprintf("no file matches %s", path), "put the certificates there, or take the entry out"}
-	}
-	return files, nil
-}
-
-func globQuote(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
-}
-
-// reason is an error of the os package as "PATH: no such file or directory".
-func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Path + ": " + p.Err.Error()
-	}
-	return err.Error()
-}
-
 // toCAs checks all certificates of a PEM text and names them after base, or after
 // their subject where base is empty.
-func (o LoadOptions) toCAs(data []byte, base string, buildOnly bool) ([]Certificate, *fault) {
+func (o LoadOptions) toCAs(data []byte, base string, use caUse) ([]Certificate, *fault) {
 	all, bad := readPEM(data)
 	if bad != nil {
 		return nil, bad
@@ -226,7 +187,7 @@ func (o LoadOptions) toCAs(data []byte, base string, buildOnly bool) ([]Certific
 		case len(all) > 1:
 			name = fmt.Sprintf("%s-%d", base, i+1)
 		}
-		out = append(out, Certificate{Name: safeName(name), PEM: encode(f.cert), BuildOnly: buildOnly})
+		out = append(out, Certificate{Name: safeName(name), PEM: encode(f.cert), BuildOnly: use.buildOnly, ImageOnly: use.imageOnly})
 	}
 	return out, nil
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Check says whether a site made in code can be used: mirrors and registries are
-// well formed, certificates parse, are authorities and, unless now is zero, are
+// Check says whether a site made in code can be used: mirrors, indexes and
+// registries are well formed, certificates parse, are authorities and, unless now is zero, are
 // valid at now, under names that are safe and unique. Sites from [Load] pass. The
 // error is an [InvalidError].
 func (s Site) Check(now time.Time) error {
@@ -19,8 +19,18 @@ func (s Site) Check(now time.Time) error {
 			return fail(&fault{"is not a repository name", "use lower-case letters, digits, '.', '+' and '-'"}, "repository %q", repo)
 		}
 		for i, m := range s.Mirrors[repo] {
-			if _, bad := cleanMirror(m.URL); bad != nil {
+			if bad := m.check(cleanMirror); bad != nil {
 				return fail(bad, "mirrors.%s[%d]", repo, i)
+			}
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.Indexes)) {
+		if !slices.Contains(IndexKinds(), kind) {
+			return fail(&fault{"is not a kind of index", "kinds are " + strings.Join(IndexKinds(), ", ")}, "index %q", kind)
+		}
+		for i, m := range s.Indexes[kind] {
+			if bad := m.check(func(u string) (string, *fault) { return cleanIndex(kind, u) }); bad != nil {
+				return fail(bad, "indexes.%s[%d]", kind, i)
 			}
 		}
 	}
@@ -33,6 +43,9 @@ func (s Site) Check(now time.Time) error {
 			return fail(&fault{fmt.Sprintf("name %q is that of ca[%d] too", c.Name, first), "give each authority its own name"}, "ca[%d]", i)
 		}
 		seen[strings.ToLower(c.Name)] = i
+		if c.BuildOnly && c.ImageOnly {
+			return fail(&fault{"is both BuildOnly and ImageOnly", "set neither: it is used for both then"}, "ca[%d] %s", i, c.Name)
+		}
 		all, bad := readPEM(c.PEM)
 		if bad == nil && len(all) != 1 {
 			bad = &fault{fmt.Sprintf("holds %d certificates", len(all)), "make one Certificate of each"}
@@ -47,6 +60,9 @@ func (s Site) Check(now time.Time) error {
 	for _, repo := range slices.Sorted(maps.Keys(s.Keyrings)) {
 		if len(s.Keyrings[repo].Keys) == 0 {
 			return fail(&fault{"holds no key", ""}, "keyrings.%s", repo)
+		}
+		if holdsSecretKey(s.Keyrings[repo].Keys) {
+			return fail(&fault{"holds a private key", "keep it to yourself, and give the public key"}, "keyrings.%s", repo)
 		}
 	}
 	for i, r := range s.Registries {
@@ -64,6 +80,15 @@ func (s Site) Check(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// check says why a mirror cannot be used, nil if it can.
+func (m Mirror) check(clean func(string) (string, *fault)) *fault {
+	if m.BuildOnly && m.ImageOnly {
+		return &fault{"is both BuildOnly and ImageOnly", "set neither: it is used for both then"}
+	}
+	_, bad := clean(m.URL)
+	return bad
 }
 
 func locations(r Registry) []string {

@@ -36,6 +36,7 @@ type reader struct {
 	o         LoadOptions
 	err       error
 	line      int // of err
+	notes     []string
 }
 
 func (r *reader) fail(line int, key string, f *fault) {
@@ -110,13 +111,24 @@ func itemKey(key string, v *value, i int) string {
 }
 
 func (r *reader) site(root *value) Site {
-	r.known(root, "", "extends", "ca", "mirrors", "keyrings", "registry", "proxy")
+	r.known(root, "", "extends", "ca", "ca-mode", "mirrors", "indexes", "keyrings", "registry", "proxy")
 	s := r.base(root)
+	var use caUse
+	if v := root.table["ca-mode"]; v != nil {
+		use = r.mode(v, "ca-mode")
+		for i := range s.CAs {
+			s.CAs[i].BuildOnly, s.CAs[i].ImageOnly = use.buildOnly, use.imageOnly
+		}
+	}
 	if v := root.table["ca"]; v != nil {
-		s.CAs = addCAs(s.CAs, r.cas(v))
+		s.CAs = addCAs(s.CAs, r.cas(v, use))
+		s.Notes = append(s.Notes, r.notes...)
 	}
 	if v := root.table["mirrors"]; v != nil && r.is(v, "table", "mirrors", `[mirrors] with debian = ["https://…"] below`) {
 		s.Mirrors = r.mirrors(v, s.Mirrors)
+	}
+	if v := root.table["indexes"]; v != nil && r.is(v, "table", "indexes", `[indexes] with pypi = ["https://…/simple"] below`) {
+		s.Indexes = r.indexes(v, s.Indexes)
 	}
 	if v := root.table["keyrings"]; v != nil && r.is(v, "table", "keyrings", `[keyrings] with debian = "FILE" below`) {
 		s.Keyrings = r.keyrings(v, s.Keyrings)
@@ -157,27 +169,4 @@ func (r *reader) base(root *value) Site {
 		r.fail(v.line, "extends", &fault{fmt.Sprintf("%q is not a built-in site", name), fix})
 	}
 	return Site{}
-}
-
-func (r *reader) cas(v *value) []Certificate {
-	var out []Certificate
-	for i, item := range r.list(v) {
-		key := itemKey("ca", v, i)
-		entry, buildOnly := item, false
-		if item.kind == "table" {
-			r.known(item, key+".", "file", "build-only")
-			buildOnly = r.truth(item, "build-only", key+".")
-			if entry = item.table["file"]; entry == nil {
-				r.fail(item.line, key, &fault{"has no file", `write { file = "ca.pem", build-only = true }`})
-				continue
-			}
-		}
-		if !r.is(entry, "string", key, `"ca.pem"`) {
-			continue
-		}
-		cas, bad := r.o.readCAs(entry.text, r.dir, buildOnly)
-		r.fail(entry.line, key, bad)
-		out = addCAs(out, cas)
-	}
-	return out
 }

@@ -141,7 +141,7 @@ func TestExample(t *testing.T) {
 }
 
 func TestBuiltins(t *testing.T) {
-	for _, s := range []Site{Public(), ORNL()} {
+	for _, s := range []Site{Public(), ORNL(), NCCS(), Univention()} {
 		if err := s.Check(testNow); err != nil {
 			t.Errorf("%s: %v", s.Name, err)
 		}

@@ -7,11 +7,11 @@ import (
 )
 
 // host reads this machine: apt's sources and keyrings, the certificate
-// authorities it trusts besides Mozilla's, its proxies and containers'
-// registries.conf. What it cannot use it leaves out and says so in Notes; it does
+// authorities it trusts besides Mozilla's, the indexes its pip, npm and conda use,
+// its proxies and containers' registries.conf. What it cannot use it leaves out and says so in Notes; it does
 // not fail on the state of a machine.
 //
-// Mirrors, keyrings and authorities of the machine are BuildOnly: they say where
+// Mirrors, indexes, keyrings and authorities of the machine are BuildOnly: they say where
 // bytes come from here. Images get the public mirrors and stay usable elsewhere,
 // and the same definition gives the same image on two machines. To put a site's
 // mirrors and authorities into images, write a site file.
@@ -49,6 +49,7 @@ func host(o LoadOptions) (Site, error) {
 			delete(s.Keyrings, repo)
 		}
 	}
+	s.Indexes = hostIndexes(o, note)
 	s.CAs = hostCAs(o, note)
 	s.Registries = hostRegistries(o, note)
 	s.Proxy = hostProxy(o, note)

@@ -46,6 +46,10 @@ func Load(name string, o LoadOptions) (Site, error) {
 		return Public(), nil
 	case "ornl":
 		return ORNL(), nil
+	case "nccs":
+		return NCCS(), nil
+	case "univention":
+		return univention(o)
 	case "host":
 		return host(o)
 	}
@@ -65,11 +69,16 @@ func Load(name string, o LoadOptions) (Site, error) {
 }
 
 // WithCAs gives the site with further certificate authorities, named as in a site
-// file's "ca" list: PEM files, directories, patterns, $VARIABLE, or PEM itself.
+// file's "ca" list: PEM files, directories, patterns, $VARIABLE, "host" for this
+// machine's own beyond the public roots, or PEM itself.
 // The error is an [InvalidError].
 func (s Site) WithCAs(o LoadOptions, entries ...string) (Site, error) {
 	for _, e := range entries {
-		cas, bad := o.readCAs(e, o.Dir, false)
+		if e == hostEntry {
+			s.CAs = addCAs(s.CAs, machine(o))
+			continue
+		}
+		cas, bad := o.readCAs(e, o.Dir, caUse{})
 		if bad != nil {
 			return Site{}, bad.at("", 0, fmt.Sprintf("certificate authority %q", shorten(e)))
 		}
@@ -78,8 +87,20 @@ func (s Site) WithCAs(o LoadOptions, entries ...string) (Site, error) {
 	return s, nil
 }
 
-// shorten keeps inline PEM out of messages.
+// machine is what this machine trusts beyond the public roots, for all uses.
+func machine(o LoadOptions) []Certificate {
+	cas := hostCAs(o, func(string, ...any) {})
+	for i := range cas {
+		cas[i].BuildOnly = false
+	}
+	return cas
+}
+
+// shorten keeps inline PEM, which may be a key, out of messages.
 func shorten(s string) string {
+	if strings.Contains(s, "-----BEGIN ") {
+		return "PEM text"
+	}
 	line, rest, _ := strings.Cut(strings.TrimSpace(s), "\n")
 	if rest != "" || len(line) > 80 {
 		return line[:min(len(line), 77)] + "..."

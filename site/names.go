@@ -44,8 +44,7 @@ func safeName(s string) string {
 }
 
 // addCAs appends certificates that are not there yet, under unique names. A
-// certificate that is there as BuildOnly and is added for images too becomes one
-// for images.
+// certificate that is there for one use and is added for another has both.
 func addCAs(have, more []Certificate) []Certificate {
 	out := append([]Certificate(nil), have...)
 next:
@@ -54,6 +53,7 @@ next:
 		for i, h := range out {
 			if bytes.Equal(h.PEM, c.PEM) {
 				out[i].BuildOnly = h.BuildOnly && c.BuildOnly
+				out[i].ImageOnly = h.ImageOnly && c.ImageOnly
 				continue next
 			}
 			// Names are compared without case: some file systems do.

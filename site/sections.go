@@ -1,11 +1,7 @@
 package site
 
 import (
-	"bytes"
 	"fmt"
-	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,107 +26,77 @@ func (r *reader) repository(line int, section, name string) {
 
 // mirrors of the file come first, those of the site it extends follow.
 func (r *reader) mirrors(t *value, base map[string][]Mirror) map[string][]Mirror {
-	out := maps.Clone(base)
-	if out == nil {
-		out = map[string][]Mirror{}
-	}
+	own := map[string][]Mirror{}
 	for _, repo := range t.keys {
-		v := t.table[repo]
-		r.repository(v.line, "mirrors", repo)
-		var own []Mirror
-		seen := map[string]int{}
-		for i, item := range r.list(v) {
-			key := itemKey("mirrors."+repo, v, i)
-			m, ok := r.mirror(item, key)
-			if !ok {
-				continue
-			}
-			if first, twice := seen[m.URL]; twice {
-				r.fail(item.line, key, &fault{fmt.Sprintf("%q is there twice, first in line %d", m.URL, first), "take one out"})
-			}
-			seen[m.URL] = item.line
-			own = append(own, m)
-		}
-		if len(own) == 0 {
-			r.fail(v.line, "mirrors."+repo, &fault{"lists no mirror", `name at least one, or take the key out`})
-		}
-		for _, m := range base[repo] {
-			if _, twice := seen[m.URL]; !twice {
-				own = append(own, m)
-			}
-		}
-		out[repo] = own
+		r.repository(t.table[repo].line, "mirrors", repo)
+		own[repo] = r.urls(t.table[repo], "mirrors."+repo, `"https://mirror.example.org/debian"`, cleanMirror)
 	}
-	return out
+	return before(own, base)
 }
 
-func (r *reader) mirror(v *value, key string) (Mirror, bool) {
+// indexes of the file come first, those of the site it extends follow.
+func (r *reader) indexes(t *value, base map[string][]Mirror) map[string][]Mirror {
+	own := map[string][]Mirror{}
+	for _, kind := range t.keys {
+		v := t.table[kind]
+		if !slices.Contains(IndexKinds(), kind) {
+			fix := "kinds are " + strings.Join(IndexKinds(), ", ")
+			if near := nearest(kind, IndexKinds(), 2); near != "" {
+				fix = fmt.Sprintf("did you mean %s? %s", near, fix)
+			}
+			r.fail(v.line, "indexes."+kind, &fault{"is not a kind of index", fix})
+			continue
+		}
+		own[kind] = r.urls(v, "indexes."+kind, fmt.Sprintf("%q", Public().IndexURLs(kind)[0]),
+			func(s string) (string, *fault) { return cleanIndex(kind, s) })
+	}
+	return before(own, base)
+}
+
+// urls reads a list of base URLs, each checked by clean.
+func (r *reader) urls(v *value, name, example string, clean func(string) (string, *fault)) []Mirror {
+	var own []Mirror
+	seen := map[string]int{}
+	for i, item := range r.list(v) {
+		key := itemKey(name, v, i)
+		m, ok := r.mirror(item, key, example, clean)
+		if !ok {
+			continue
+		}
+		if first, twice := seen[m.URL]; twice {
+			r.fail(item.line, key, &fault{fmt.Sprintf("%q is there twice, first in line %d", m.URL, first), "take one out"})
+		}
+		seen[m.URL] = item.line
+		own = append(own, m)
+	}
+	if len(own) == 0 {
+		r.fail(v.line, name, &fault{"lists no mirror", `name at least one, or take the key out`})
+	}
+	return own
+}
+
+func (r *reader) mirror(v *value, key, example string, clean func(string) (string, *fault)) (Mirror, bool) {
 	m := Mirror{}
 	u := v
 	if v.kind == "table" {
-		r.known(v, key+".", "url", "build-only")
+		r.known(v, key+".", "url", "build-only", "image-only")
 		m.BuildOnly = r.truth(v, "build-only", key+".")
+		m.ImageOnly = r.truth(v, "image-only", key+".")
+		if m.BuildOnly && m.ImageOnly {
+			r.fail(v.line, key, &fault{"is both build-only and image-only", "take both out: a mirror is used for both without them"})
+		}
 		if u = v.table["url"]; u == nil {
 			r.fail(v.line, key, &fault{"has no url", `write { url = "https://…", build-only = true }`})
 			return m, false
 		}
 	}
-	if !r.is(u, "string", key, `"https://mirror.example.org/debian"`) {
+	if !r.is(u, "string", key, example) {
 		return m, false
 	}
-	clean, bad := cleanMirror(u.text)
+	url, bad := clean(u.text)
 	r.fail(u.line, key, bad)
-	m.URL = clean
+	m.URL = url
 	return m, bad == nil
-}
-
-func (r *reader) keyrings(t *value, base map[string]Keyring) map[string]Keyring {
-	out := maps.Clone(base)
-	if out == nil {
-		out = map[string]Keyring{}
-	}
-	for _, repo := range t.keys {
-		v, key := t.table[repo], "keyrings."+repo
-		r.repository(v.line, "keyrings", repo)
-		k := Keyring{}
-		file := v
-		if v.kind == "table" {
-			r.known(v, key+".", "file", "replace", "build-only")
-			k.Replace = r.truth(v, "replace", key+".")
-			k.BuildOnly = r.truth(v, "build-only", key+".")
-			if file = v.table["file"]; file == nil {
-				r.fail(v.line, key, &fault{"has no file", `write { file = "archive.asc", replace = true }`})
-				continue
-			}
-		}
-		if !r.is(file, "string", key, `"archive-key.asc"`) {
-			continue
-		}
-		path := file.text
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(r.dir, path)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			r.fail(file.line, key, &fault{reason(err), "paths are relative to the site file"})
-			continue
-		}
-		if !looksLikeKeys(data) {
-			r.fail(file.line, key, &fault{path + ": holds no OpenPGP public keys", "export them: gpg --export --armor KEYID > archive-key.asc"})
-		}
-		k.Keys = data
-		out[repo] = k
-	}
-	return out
-}
-
-// looksLikeKeys: armored public keys, or a binary public-key packet (tag 6, RFC
-// 9580 section 4.2, in the old or new header format).
-func looksLikeKeys(b []byte) bool {
-	if bytes.Contains(b, []byte("-----BEGIN PGP PUBLIC KEY BLOCK-----")) {
-		return true
-	}
-	return len(b) > 16 && (b[0]&0xfc == 0x98 || b[0] == 0xc6)
 }
 
 // registries of the file replace those of the same prefix.

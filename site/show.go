@@ -19,7 +19,9 @@ import (
 type Description struct {
 	Name       string              `json:"name"`
 	Mirrors    map[string][]string `json:"mirrors"`
-	BuildOnly  []string            `json:"build_only,omitempty"` // mirrors not written into images
+	Indexes    map[string][]string `json:"indexes,omitempty"`
+	BuildOnly  []string            `json:"build_only,omitempty"` // mirrors and indexes not written into images
+	ImageOnly  []string            `json:"image_only,omitempty"` // mirrors and indexes not used while building
 	CAs        []DescribedCA       `json:"ca,omitempty"`
 	Keyrings   map[string]string   `json:"keyrings,omitempty"` // repository: "adds 3 kB"
 	Registries []DescribedRegistry `json:"registries,omitempty"`
@@ -29,11 +31,11 @@ type Description struct {
 
 // DescribedCA is one certificate authority.
 type DescribedCA struct {
-	Name      string `json:"name"`
-	Subject   string `json:"subject"`
-	NotAfter  string `json:"not_after"` // YYYY-MM-DD, UTC
-	SHA256    string `json:"sha256"`    // of the DER form, hexadecimal
-	BuildOnly bool   `json:"build_only,omitempty"`
+	Name     string `json:"name"`
+	Subject  string `json:"subject"`
+	NotAfter string `json:"not_after"` // YYYY-MM-DD, UTC
+	SHA256   string `json:"sha256"`    // of the DER form, hexadecimal
+	Mode     string `json:"mode"`      // "both", "build-only" or "baked"
 }
 
 // DescribedRegistry is how references of one prefix are pulled.
@@ -48,15 +50,16 @@ type DescribedRegistry struct {
 func (s Site) Describe() Description {
 	d := Description{Name: s.Name, Mirrors: map[string][]string{}, Notes: s.Notes}
 	for _, repo := range slices.Sorted(maps.Keys(s.Mirrors)) {
-		for _, m := range s.Mirrors[repo] {
-			d.Mirrors[repo] = append(d.Mirrors[repo], redact(m.URL))
-			if m.BuildOnly {
-				d.BuildOnly = append(d.BuildOnly, redact(m.URL))
-			}
+		d.Mirrors[repo] = d.urls(s.Mirrors[repo])
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.Indexes)) {
+		if d.Indexes == nil {
+			d.Indexes = map[string][]string{}
 		}
+		d.Indexes[kind] = d.urls(s.Indexes[kind])
 	}
 	for _, c := range s.CAs {
-		e := DescribedCA{Name: c.Name, BuildOnly: c.BuildOnly}
+		e := DescribedCA{Name: c.Name, Mode: c.Mode()}
 		if p, _ := pem.Decode(c.PEM); p != nil {
 			sum := sha256.Sum256(p.Bytes)
 			e.SHA256 = hex.EncodeToString(sum[:])
@@ -102,6 +105,32 @@ func (s Site) Describe() Description {
 	return d
 }
 
+// urls gives mirrors for reading and notes which are not for all uses.
+func (d *Description) urls(list []Mirror) []string {
+	var out []string
+	for _, m := range list {
+		u := redact(m.URL)
+		out = append(out, u)
+		if m.BuildOnly && !slices.Contains(d.BuildOnly, u) {
+			d.BuildOnly = append(d.BuildOnly, u)
+		}
+		if m.ImageOnly && !slices.Contains(d.ImageOnly, u) {
+			d.ImageOnly = append(d.ImageOnly, u)
+		}
+	}
+	return out
+}
+
+// Mode is what the certificate is used for: "both", "build-only" or "baked".
+func (c Certificate) Mode() string {
+	for mode, use := range caModes() {
+		if use == (caUse{c.BuildOnly, c.ImageOnly}) {
+			return mode
+		}
+	}
+	return "none" // both flags at once, which Check refuses
+}
+
 // Show writes the site for a person. Credentials are left out.
 func (s Site) Show(w io.Writer) error {
 	d := s.Describe()
@@ -113,19 +142,23 @@ func (s Site) Show(w io.Writer) error {
 			fmt.Fprintf(t, "\n%s\n", title)
 		}
 	}
-	section("package mirrors, the preferred first", len(d.Mirrors))
-	for _, repo := range slices.Sorted(maps.Keys(d.Mirrors)) {
-		for i, u := range d.Mirrors[repo] {
-			label := repo
-			if i > 0 {
-				label = ""
+	lists := func(title string, urls map[string][]string, of map[string][]Mirror) {
+		section(title, len(urls))
+		for _, name := range slices.Sorted(maps.Keys(urls)) {
+			for i, u := range urls[name] {
+				label := name
+				if i > 0 {
+					label = ""
+				}
+				fmt.Fprintf(t, "  %s\t%s%s\n", label, u, mark(of[name][i].BuildOnly, of[name][i].ImageOnly, "image only"))
 			}
-			fmt.Fprintf(t, "  %s\t%s%s\n", label, u, mark(s.Mirrors[repo][i].BuildOnly))
 		}
 	}
+	lists("package mirrors, the preferred first", d.Mirrors, s.Mirrors)
+	lists("language indexes, the preferred first", d.Indexes, s.Indexes)
 	section("certificate authorities besides the public roots", len(d.CAs))
-	for _, c := range d.CAs {
-		fmt.Fprintf(t, "  %s\t%s\tuntil %s\tsha256 %.16s%s\n", c.Name, c.Subject, c.NotAfter, c.SHA256, mark(c.BuildOnly))
+	for i, c := range d.CAs {
+		fmt.Fprintf(t, "  %s\t%s\tuntil %s\tsha256 %.16s%s\n", c.Name, c.Subject, c.NotAfter, c.SHA256, mark(s.CAs[i].BuildOnly, s.CAs[i].ImageOnly, "baked: not trusted while building"))
 	}
 	section("archive keys", len(d.Keyrings))
 	for _, repo := range slices.Sorted(maps.Keys(d.Keyrings)) {
@@ -151,9 +184,12 @@ func (s Site) Show(w io.Writer) error {
 	return err
 }
 
-func mark(buildOnly bool) string {
-	if buildOnly {
+func mark(buildOnly, imageOnly bool, image string) string {
+	switch {
+	case buildOnly:
 		return "  (build only)"
+	case imageOnly:
+		return "  (" + image + ")"
 	}
 	return ""
 }

@@ -30,12 +30,16 @@ type Site struct {
 	Notes []string `json:",omitempty"`
 }
 
-// Mirror is one base URL of a package repository: the directory that holds dists/
-// and pool/ for Debian.
+// Mirror is one base URL of a package repository (the directory that holds dists/
+// and pool/ for Debian; [Public] says what it is for the others) or of a language
+// index.
 type Mirror struct {
 	URL string
-	// BuildOnly mirrors are used while building and not written into images.
+	// BuildOnly mirrors are used while building and not written into images;
+	// ImageOnly ones are written into images and not used while building. Not both
+	// at once.
 	BuildOnly bool
+	ImageOnly bool `json:",omitempty"`
 }
 
 // Certificate is one certificate authority.
@@ -84,23 +88,15 @@ type Proxy struct {
 // URLs gives the mirrors of a repository as base URLs, in order: where bytes are
 // fetched from while building.
 func (s Site) URLs(repository string) []string {
-	var out []string
-	for _, m := range s.Mirrors[repository] {
-		out = append(out, m.URL)
-	}
-	return out
+	return urls(s.Mirrors[repository], func(m Mirror) bool { return !m.ImageOnly })
 }
 
 // ImageURLs gives the mirrors of a repository that are written into images, in
 // order. A site whose mirrors are all BuildOnly (the built-in "host") leaves the
-// public ones in its images, so that they work elsewhere.
+// public ones in its images, so that they work elsewhere; so does one that names no
+// mirror for it.
 func (s Site) ImageURLs(repository string) []string {
-	var out []string
-	for _, m := range s.Mirrors[repository] {
-		if !m.BuildOnly {
-			out = append(out, m.URL)
-		}
-	}
+	out := urls(s.Mirrors[repository], func(m Mirror) bool { return !m.BuildOnly })
 	if len(out) == 0 {
 		return Public().URLs(repository)
 	}
@@ -132,19 +128,19 @@ func (s Site) BuildCAs() []Certificate {
 // IndexURLs gives the language indexes of a kind ("pypi", "conda", "cran", "cpan",
 // "npm") that are used while building, in order.
 func (s Site) IndexURLs(kind string) []string {
-	var out []string
-	for _, m := range s.Indexes[kind] {
-		out = append(out, m.URL)
-	}
-	return out
+	return urls(s.Indexes[kind], func(m Mirror) bool { return !m.ImageOnly })
 }
 
 // ImageIndexURLs gives the language indexes of a kind that are written into
 // images, in order; nil: none is named, so clients keep their own defaults.
 func (s Site) ImageIndexURLs(kind string) []string {
+	return urls(s.Indexes[kind], func(m Mirror) bool { return !m.BuildOnly })
+}
+
+func urls(list []Mirror, use func(Mirror) bool) []string {
 	var out []string
-	for _, m := range s.Indexes[kind] {
-		if !m.BuildOnly {
+	for _, m := range list {
+		if use(m) {
 			out = append(out, m.URL)
 		}
 	}

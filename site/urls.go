@@ -19,12 +19,56 @@ func cleanMirror(s string) (string, *fault) {
 			"a site is shown, logged and written into images: use a mirror that needs no password, such as a cache inside the site"}
 	}
 	if u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
-		return "", &fault{fmt.Sprintf("%q has a query or fragment", s), "a mirror is a directory, such as http://ftp.debian.org/debian"}
+		u.RawQuery, u.Fragment = "", "" // a query may be a token
+		return "", &fault{fmt.Sprintf("%q has a query or fragment", u), "a mirror is a directory, such as http://ftp.debian.org/debian"}
 	}
 	if base, _, is := strings.Cut(u.Path+"/", "/dists/"); is {
 		u.Path = base
 		return "", &fault{fmt.Sprintf("%q is inside a repository", s),
 			fmt.Sprintf("name the directory that holds dists/ and pool/: %s", u)}
+	}
+	if bad := inside(s); bad != nil {
+		return "", bad
+	}
+	return strings.TrimRight(s, "/"), nil
+}
+
+// inside says which part of a package repository a URL points into: its suite, its
+// metadata, or a variable that the recipe fills.
+func inside(s string) *fault {
+	const fix = "name the base, such as https://dl.rockylinux.org/pub/rocky: release and architecture are added by the recipe"
+	for _, v := range []string{"$", "%7b", "%7B", "{"} {
+		if strings.Contains(s, v) {
+			return &fault{fmt.Sprintf("%q holds a variable", s), fix}
+		}
+	}
+	for _, part := range []string{"/repodata", "/APKINDEX"} {
+		if strings.Contains(s, part) {
+			return &fault{fmt.Sprintf("%q is inside a repository", s), fix}
+		}
+	}
+	return nil
+}
+
+// cleanIndex checks the base URL of a language index and gives it without a
+// trailing slash.
+func cleanIndex(kind, s string) (string, *fault) {
+	u, bad := parseURL(s)
+	if bad != nil {
+		return "", bad
+	}
+	if u.User != nil {
+		return "", &fault{fmt.Sprintf("%q holds credentials", u.Redacted()),
+			"a site is shown, logged and written into images: use an index that needs no password, such as a cache inside the site"}
+	}
+	if u.RawQuery != "" || u.Fragment != "" || u.ForceQuery {
+		u.RawQuery, u.Fragment = "", "" // a query may be a token
+		return "", &fault{fmt.Sprintf("%q has a query or fragment", u), fmt.Sprintf("an index is a directory, such as %s", Public().IndexURLs(kind)[0])}
+	}
+	for _, file := range map[string][]string{"cran": {"/src/contrib"}, "cpan": {"/modules/02packages", "/authors"}, "conda": {"/repodata.json", "/noarch", "/linux-64"}}[kind] {
+		if base, _, is := strings.Cut(s, file); is {
+			return "", &fault{fmt.Sprintf("%q is inside an index", s), "name the directory above it: " + base}
+		}
 	}
 	return strings.TrimRight(s, "/"), nil
 }
