@@ -25,6 +25,7 @@ const (
 	ExitStep        = 5
 	ExitPublish     = 6
 	ExitDrift       = 7
+	ExitCheck       = 8
 	ExitInterrupted = 130
 )
 
@@ -37,6 +38,7 @@ const ExitCodes = `  0    done
   5    a step of the image failed
   6    publishing failed
   7    drift: what is locked or generated is not what is
+  8    a check failed: image tests, lint, the CA proof
   130  interrupted`
 
 // usageError is a mistake on the command line. It keeps the hints of its cause.
@@ -63,6 +65,26 @@ func (e *hintError) Error() string { return e.err.Error() }
 func (e *hintError) Unwrap() error { return e.err }
 func (e *hintError) Hint() string  { return e.fix }
 
+// errCheck is matched (errors.Is) by every [checkError].
+var errCheck = errors.New("a check failed")
+
+// checkError says that an image was built or read and does not pass a check. What
+// was found is on stdout already; the error sums it up in one line.
+type checkError struct {
+	err error
+	fix string
+}
+
+func (e *checkError) Error() string        { return e.err.Error() }
+func (e *checkError) Unwrap() error        { return e.err }
+func (e *checkError) Is(target error) bool { return target == errCheck }
+func (e *checkError) Hint() string         { return e.fix }
+
+// checkFailedf is a checkError with a hint, which may be empty.
+func checkFailedf(fix, format string, args ...any) error {
+	return &checkError{fmt.Errorf(format, args...), fix}
+}
+
 // errInterrupted is the cause of a context that a signal ended.
 var errInterrupted = errors.New("interrupted")
 
@@ -88,6 +110,8 @@ func ExitCode(err error) int {
 		return ExitStep
 	case errors.Is(err, publishers.ErrPublish):
 		return ExitPublish
+	case errors.Is(err, errCheck):
+		return ExitCheck
 	}
 	return ExitOther
 }

@@ -42,6 +42,10 @@ func TestExitCode(t *testing.T) {
 		{errors.Join(errors.New("x"), &engine.JobError{Job: "a", Err: step}), 5},
 		{publish, 6},
 		{errors.Join(step, publish), 5},
+		{checkFailedf("", "x"), 8},
+		{fmt.Errorf("x: %w", checkFailedf("", "x")), 8},
+		{errors.Join(checkFailedf("", "x"), step), 5},
+		{errors.Join(checkFailedf("", "x"), errInterrupted), 130},
 		{errors.Join(step, errInterrupted), 130},
 		{context.Canceled, 1},
 	} {
@@ -49,7 +53,7 @@ func TestExitCode(t *testing.T) {
 			t.Errorf("ExitCode(%v) = %d, want %d", c.err, got, c.want)
 		}
 	}
-	for code := range map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 130: true} {
+	for code := range map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 8: true, 130: true} {
 		if !strings.Contains("\n"+ExitCodes, fmt.Sprintf("\n  %-5d", code)) {
 			t.Errorf("the table lacks %d", code)
 		}
