@@ -38,7 +38,7 @@ const ExitCodes = `  0    done
   5    a step of the image failed
   6    publishing failed
   7    drift: what is locked or generated is not what is
-  8    a check failed: image tests, lint, the CA proof
+  8    a check failed: image tests, lint, the CA proof, a site's mirrors
   130  interrupted`
 
 // usageError is a mistake on the command line. It keeps the hints of its cause.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/site"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -68,14 +69,14 @@ func (p *program) root() *cobra.Command {
 			return p.unknown("command", args[0], commandNames(cmd), name+" --help lists the commands")
 		},
 	}
-	root.PersistentFlags().StringVar(&p.siteName, "site", "", "mirrors, CAs and registries: host, public, ornl or a TOML `NAME|FILE`\n"+
+	root.PersistentFlags().StringVar(&p.siteName, "site", "", "mirrors, CAs and registries: "+strings.Join(site.Names(), ", ")+" or a TOML `NAME|FILE`\n"+
 		"(default $CFBUILD_SITE, else ./cfbuild.toml, else public)")
 	root.PersistentFlags().StringVar(&p.stateFlag, "state-dir", "", "`DIR` of downloads, artifacts and caches\n"+
 		"(default $CFBUILD_STATE_DIR, else the user's cache directory)")
 	root.SetFlagErrorFunc(p.flagError)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(p.runCommand(), p.listCommand(), p.showCommand(), p.planCommand(), p.doctorCommand(),
-		p.cacheCommand(), p.versionCommand(), p.initCommand(),
+		p.cacheCommand(), p.versionCommand(), p.initCommand(), p.siteCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: "Exit codes:\n" + ExitCodes})
 	_ = root.RegisterFlagCompletionFunc("site", p.completeSites)
 	return root

@@ -43,6 +43,7 @@ var table = []struct {
 	{room: "lint/...", may: []string{"pipelines", "site", "lint/..."}},
 	{room: "imagetest/...", may: []string{"pipelines", "site", "builders", "imagetest/..."}},
 	{room: "ci/...", pure: true, may: []string{"pipelines", "site"}},
+	{room: "cmd/cli/sitecheck", may: []string{"pipelines", "site", "bootstrap/deb/archive"}},
 	{room: "cmd/cli/...", may: []string{"cmd/cli/...", "pipelines/...", "site", "recipes/...", "bootstrap", "builders", "publishers/...", "ci/...", "lint/...", "imagetest/..."}},
 	{room: "cmd/cfbuild", may: []string{"..."}},
 	{room: "internal/bench/...", may: []string{"..."}},
