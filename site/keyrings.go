@@ -43,7 +43,7 @@ func (r *reader) keyrings(t *value, base map[string]Keyring) map[string]Keyring 
 			continue
 		}
 		if !looksLikeKeys(data) {
-			r.fail(file.line, key, &fault{path + ": holds no OpenPGP public keys", "export them: gpg --export --armor KEYID > archive-key.asc"})
+			r.fail(file.line, key, &fault{path + ": holds no public keys", "export them: gpg --export --armor KEYID > archive-key.asc"})
 		}
 		k.Keys = data
 		out[repo] = k
@@ -51,11 +51,14 @@ func (r *reader) keyrings(t *value, base map[string]Keyring) map[string]Keyring 
 	return out
 }
 
-// looksLikeKeys: armored public keys, or a binary public-key packet (tag 6, RFC
-// 9580 section 4.2, in the old or new header format).
+// looksLikeKeys: armored OpenPGP public keys, RSA ones in PEM (for apk), or a binary
+// public-key packet (tag 6, RFC 9580 section 4.2, in the old or new header format).
 func looksLikeKeys(b []byte) bool {
 	if bytes.Contains(b, []byte("-----BEGIN PGP PUBLIC KEY BLOCK-----")) {
 		return true
+	}
+	if bytes.Contains(b, []byte("-----BEGIN PUBLIC KEY-----")) {
+		return true // apk's, in PEM
 	}
 	return len(b) > 16 && (b[0]&0xfc == 0x98 || b[0] == 0xc6)
 }

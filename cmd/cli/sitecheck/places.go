@@ -47,7 +47,7 @@ func (c *checker) registry(ctx context.Context, insecure bool, m *Mirror) error 
 		case he != nil && he.Status == http.StatusUnauthorized:
 			m.Answer = "answers, wants a login"
 			return nil
-		case he != nil && he.Status != 0 && scheme == schemes[len(schemes)-1]:
+		case he != nil && he.Status != 0 && (scheme == "https" || he.Status != http.StatusBadRequest): // 400: TLS is spoken there
 			return findf("check the location: host[:port][/path] of a registry", "is no registry: /v2/ gives %d %s", he.Status, http.StatusText(he.Status))
 		case he != nil && insecure && he.Kind == httpx.Untrusted:
 			m.Reachable, m.Answer = true, "answers with a certificate that is not trusted, which insecure = true lets pass"

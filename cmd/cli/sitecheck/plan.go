@@ -42,7 +42,7 @@ func Defaults() map[string]Probe {
 	power := pipelines.Platform{OS: "linux", Architecture: "ppc64le"}
 	out := map[string]Probe{}
 	add := func(kind, repo, suite string, p pipelines.Platform, old bool) {
-		out[repo] = Probe{Kind: kind, Platform: p, Because: "no target uses it; the release cfbuild knows of",
+		out[repo] = Probe{Kind: kind, Platform: p, Because: "no target uses it",
 			Source: pipelines.PackageSource{Repository: repo, Suite: suite, AllowExpired: old}}
 	}
 	add("deb", "debian", "trixie", amd64, false)

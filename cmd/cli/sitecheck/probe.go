@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/httpx"
@@ -92,6 +94,17 @@ func explain(err error) (problem, fix string) {
 		return fmt.Sprintf("%s: %d %s", path, he.Status, http.StatusText(he.Status)), fixPath
 	case he.Status != 0:
 		return fmt.Sprintf("%s: %d %s", path, he.Status, http.StatusText(he.Status)), fix
+	}
+	var dns *net.DNSError
+	switch {
+	case errors.As(he.Err, &dns):
+		return fmt.Sprintf("%s does not resolve: %s", dns.Name, dns.Err), fix
+	case errors.Is(he.Err, syscall.ECONNREFUSED):
+		return "connection refused", fix
+	case errors.Is(he.Err, io.ErrUnexpectedEOF):
+		return path + ": the answer breaks off", fixBroken
+	case he.Kind == httpx.Stalled:
+		return path + ": it takes the connection and then sends nothing", fix
 	case he.Err != nil:
 		return he.Err.Error(), fix
 	}

@@ -10,6 +10,15 @@ import (
 // Write prints the result for a person.
 func (r Result) Write(w io.Writer) error {
 	var b strings.Builder
+	said := map[string]bool{} // each fix is told once
+	line := func(s Status, text, fix string) {
+		mark := map[Status]string{OK: "ok  ", Warning: "warn", Failed: "FAIL"}[s]
+		fmt.Fprintf(&b, "    %s  %s\n", mark, strings.ReplaceAll(text, "\n", "\n          "))
+		if fix != "" && !said[fix] {
+			fmt.Fprintf(&b, "          > %s\n", fix)
+			said[fix] = true
+		}
+	}
 	for _, section := range []struct {
 		title  string
 		groups []Group
@@ -28,7 +37,7 @@ func (r Result) Write(w io.Writer) error {
 			}
 			b.WriteByte('\n')
 			for _, m := range g.Mirrors {
-				line(&b, m.Status, m.URL+": "+m.text(), m.Fix)
+				line(m.Status, m.URL+": "+m.text(), m.Fix)
 			}
 		}
 	}
@@ -41,7 +50,7 @@ func (r Result) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "%s\n", section.title)
 		for _, c := range section.checks {
-			line(&b, c.Status, c.Name+": "+c.Text, c.Fix)
+			line(c.Status, c.Name+": "+c.Text, c.Fix)
 		}
 	}
 	usable, all := r.Usable()
@@ -52,14 +61,6 @@ func (r Result) Write(w io.Writer) error {
 	b.WriteByte('\n')
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func line(b *strings.Builder, s Status, text, fix string) {
-	mark := map[Status]string{OK: "ok  ", Warning: "warn", Failed: "FAIL"}[s]
-	fmt.Fprintf(b, "    %s  %s\n", mark, strings.ReplaceAll(text, "\n", "\n          "))
-	if fix != "" {
-		fmt.Fprintf(b, "          > %s\n", fix)
-	}
 }
 
 // text joins what is known of a mirror, what is wrong first.
