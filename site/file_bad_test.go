@@ -127,7 +127,7 @@ func TestBadSiteFiles(t *testing.T) {
 			`name the base, such as https://dl.rockylinux.org/pub/rocky: release and architecture are added by the recipe`},
 		{"both only", "[mirrors]\ndebian = { url = 'http://a/debian', build-only = true, image-only = true }\n", `site.toml:2: mirrors.debian: is both build-only and image-only`,
 			`take both out: a mirror is used for both without them`},
-		{"index kind", "[indexes]\npipy = 'http://a/simple'\n", `site.toml:2: indexes.pipy: is not a kind of index`, `did you mean pypi? kinds are conda, cpan, cran, npm, pypi`},
+		{"index kind", "[indexes]\npypy = 'http://a/simple'\n", `site.toml:2: indexes.pypy: is not a kind of index`, `did you mean pypi? kinds are conda, cpan, cran, npm, pypi`},
 		{"index credentials", "[indexes]\npypi = 'https://bob:hunter2@a.example/simple'\n", `site.toml:2: indexes.pypi: "https://bob:xxxxx@a.example/simple" holds credentials`,
 			`a site is shown, logged and written into images: use an index that needs no password, such as a cache inside the site`},
 		{"index token", "[indexes]\npypi = 'https://a.example/simple?token=hunter2'\n", `site.toml:2: indexes.pypi: "https://a.example/simple" has a query or fragment`,

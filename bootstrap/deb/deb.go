@@ -133,7 +133,7 @@ func (d *debs) client(r bootstrap.Request) (*archive.Client, error) {
 	if c.HTTP != nil {
 		return c, nil
 	}
-	key, err := json.Marshal(site.Site{CAs: r.Site.CAs, Proxy: r.Site.Proxy})
+	key, err := json.Marshal(site.Site{CAs: r.Site.BuildCAs(), Proxy: r.Site.Proxy})
 	if err != nil {
 		return nil, err
 	}

@@ -203,7 +203,7 @@ func (x *executor) registries(p pipelines.Platform) (*types.SystemContext, error
 		BigFilesTemporaryDir:        x.st.run,
 		DockerRegistryUserAgent:     "cfbuild",
 		DockerProxy:                 proxyFunc(x.r.Site.Proxy)}
-	if len(x.r.Site.CAs) > 0 {
+	if len(x.r.Site.BuildCAs()) > 0 {
 		sys.DockerCertPath = filepath.Join(x.st.run, "certs")
 	}
 	conf, err := registriesConf(x.r.Site.Registries)
@@ -220,7 +220,7 @@ func (x *executor) registries(p pipelines.Platform) (*types.SystemContext, error
 		if err := os.MkdirAll(sys.DockerCertPath, 0o700); err != nil {
 			return nil, err
 		}
-		for i, ca := range x.r.Site.CAs {
+		for i, ca := range x.r.Site.BuildCAs() {
 			if err := os.WriteFile(filepath.Join(sys.DockerCertPath, fmt.Sprintf("%d.crt", i)), ca.PEM, 0o600); err != nil {
 				return nil, err
 			}

@@ -134,6 +134,9 @@ func TestTLS(t *testing.T) {
 	if err := push(site.Site{CAs: []site.Certificate{{Name: "test", PEM: r.CA()}}}); err != nil {
 		t.Errorf("with the site's CA: %v", err)
 	}
+	if err := push(site.Site{CAs: []site.Certificate{{Name: "test", PEM: r.CA(), ImageOnly: true}}}); err == nil {
+		t.Error("a CA that is for images alone was trusted")
+	}
 	if err := push(plain(r)); err != nil {
 		t.Errorf("marked insecure: %v", err)
 	}

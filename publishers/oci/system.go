@@ -30,12 +30,12 @@ func (p *Publisher) system(repo reference.Named, insecure bool) (*types.SystemCo
 		DockerDisableDestSchema1MIMETypes: true,
 		DockerInsecureSkipTLSVerify:       types.NewOptionalBool(insecure),
 	}
-	if len(p.o.Site.CAs) > 0 {
+	if len(p.o.Site.BuildCAs()) > 0 {
 		roots, err := x509.SystemCertPool()
 		if err != nil {
 			roots = x509.NewCertPool()
 		}
-		for _, ca := range p.o.Site.CAs {
+		for _, ca := range p.o.Site.BuildCAs() {
 			if !roots.AppendCertsFromPEM(ca.PEM) {
 				return nil, fmt.Errorf("site: certificate authority %q: not a PEM certificate", ca.Name)
 			}

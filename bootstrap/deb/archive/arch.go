@@ -72,11 +72,11 @@ func (r Release) Platforms() []pipelines.Platform {
 	return slices.Compact(out)
 }
 
-// HTTPFor gives a client that trusts the site's CAs and uses its proxies. Keep one
-// for a whole run: connections are reused.
+// HTTPFor gives a client that trusts the site's CAs for building and uses its
+// proxies. Keep one for a whole run: connections are reused.
 func HTTPFor(s site.Site) (*httpx.Client, error) {
 	o := httpx.Options{Proxy: httpx.Proxy(s.Proxy)}
-	for _, ca := range s.CAs {
+	for _, ca := range s.BuildCAs() {
 		o.CAs = append(o.CAs, ca.PEM)
 	}
 	return httpx.New(o)

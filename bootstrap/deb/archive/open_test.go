@@ -386,4 +386,7 @@ func TestHTTPForChecksCAs(t *testing.T) {
 	if _, err := archive.HTTPFor(site.Site{CAs: []site.Certificate{{Name: "x", PEM: []byte("no")}}}); err == nil {
 		t.Error("a CA that is none was accepted")
 	}
+	if _, err := archive.HTTPFor(site.Site{CAs: []site.Certificate{{Name: "x", PEM: []byte("no"), ImageOnly: true}}}); err != nil {
+		t.Errorf("a CA that is for images alone was read: %v", err)
+	}
 }

@@ -108,7 +108,7 @@ func (w *wire) report() []Check {
 			Fix:  []string{"sudo timedatectl set-ntp true"}})
 	}
 	public := w.m.publicRoots()
-	ours := poolOf(certificates(w.m.Site.CAs))
+	ours := poolOf(certificates(w.m.Site.BuildCAs()))
 	local := poolOf(certificates(w.m.MachineCAs))
 	slices.SortFunc(w.seen, func(a, b sighting) int { return strings.Compare(a.host, b.host) })
 	for _, s := range w.seen {
