@@ -131,12 +131,12 @@ func TestExample(t *testing.T) {
 		"keys/mirror.asc": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
 	})
 	env := map[string]string{"LAB_CA": dir + "/certs/lab-root.pem", "HTTPS_PROXY": "http://p:1"}
-	s, err = Load(dir+"/site.toml", LoadOptions{Now: testNow, Getenv: func(n string) string { return env[n] }})
+	s, err = Load(dir+"/site.toml", LoadOptions{Now: testNow, Root: t.TempDir(), Getenv: func(n string) string { return env[n] }})
 	if err != nil {
 		t.Fatalf("with everything switched on: %v\n%s", err, full.String())
 	}
-	if len(s.CAs) != 2 || len(s.Keyrings) != 1 || s.Proxy.No != "localhost,.example.org" {
-		t.Errorf("with everything switched on: %+v", s)
+	if len(s.CAs) != 2 || s.CAs[0].Mode() != "both" || s.CAs[1].Mode() != "build-only" || len(s.Keyrings) != 1 || s.Proxy.No != "localhost,.example.org" {
+		t.Errorf("with everything switched on: %+v", s.Describe())
 	}
 }
 
