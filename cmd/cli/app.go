@@ -23,6 +23,10 @@ type App struct {
 	Backends []builders.Backend
 	// Bootstrappers make roots out of distribution packages.
 	Bootstrappers []bootstrap.Bootstrapper
+	// Keys gives the public keys that a suite of a repository is signed with, for
+	// site check: OpenPGP, or PEM for Alpine; nil where none is known. May be nil.
+	// Debian's and Ubuntu's need not be given.
+	Keys func(repository, suite string) []byte
 	// Publisher makes what writes bundles and pushes.
 	Publisher func(PublisherOptions) Publisher
 }

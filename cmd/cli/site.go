@@ -102,7 +102,8 @@ func (p *program) siteCheckCommand() *cobra.Command {
 			if p.app.Pipeline == nil {
 				pl.Targets = nil
 			}
-			r, err := sitecheck.Run(cmd.Context(), sitecheck.Input{Site: s, Pipeline: pl, Only: only, Now: p.env.Now, Timeout: timeout, TempDir: os.TempDir()})
+			r, err := sitecheck.Run(cmd.Context(), sitecheck.Input{Site: s, Pipeline: pl, Only: only, Now: p.env.Now, Timeout: timeout,
+				TempDir: os.TempDir(), Keys: p.app.Keys})
 			var unknown *sitecheck.UnknownError
 			if errors.As(err, &unknown) {
 				return p.unknown("--only", unknown.Name, unknown.Names, unknown.Hint())

@@ -124,7 +124,7 @@ func (c *checker) apkSignature(p Probe, first, signed []byte, two bool) (string,
 	d.Write(signed)
 	digest := d.Sum(nil)
 	known := 0
-	for rest := c.keys(p.Source.Repository); ; {
+	for rest := c.keys(p); ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break

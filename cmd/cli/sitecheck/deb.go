@@ -29,7 +29,9 @@ func (c *checker) repository(ctx context.Context, p Probe, m *Mirror) error {
 		m.Status, m.Answer = OK, "answers" // many servers list no directories
 		return nil
 	}
-	m.Answer = "answers"
+	if err == nil {
+		m.Answer = "answers"
+	}
 	return err
 }
 

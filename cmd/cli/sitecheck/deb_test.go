@@ -230,6 +230,14 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// Of a repository that no recipe uses, only whether something answers is known.
+func TestUnknownKind(t *testing.T) {
+	g := run(t, Input{Site: mirrors("lab", site.Keyring{}, archivetest.Down(t), serve(t, nil))})
+	if g.Kind != "" || g.Mirrors[0].Status != Failed || g.Mirrors[1].Status != OK || g.Mirrors[1].text() != "answers" {
+		t.Errorf("%+v", g)
+	}
+}
+
 func TestOnly(t *testing.T) {
 	s := mirrors("example", site.Keyring{}, archivetest.Down(t))
 	s.Mirrors["other"] = s.Mirrors["example"]

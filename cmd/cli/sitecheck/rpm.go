@@ -142,7 +142,7 @@ func (c *checker) repomdSignature(ctx context.Context, p Probe, m *Mirror, base 
 		m.Signature = "not signed" // some servers answer a page for what they do not have
 		return nil
 	}
-	keys := c.keys(p.Source.Repository)
+	keys := c.keys(p)
 	var ring openpgp.EntityList
 	for _, block := range bytes.SplitAfter(keys, []byte("-----END PGP PUBLIC KEY BLOCK-----")) {
 		list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(block))
@@ -165,12 +165,12 @@ func (c *checker) repomdSignature(ctx context.Context, p Probe, m *Mirror, base 
 }
 
 // keys are those of the site and the program.
-func (c *checker) keys(repository string) []byte {
-	k := c.in.Site.Keyrings[repository]
+func (c *checker) keys(p Probe) []byte {
+	k := c.in.Site.Keyrings[p.Source.Repository]
 	if k.Replace {
 		return k.Keys
 	}
-	return append(append(append([]byte{}, k.Keys...), '\n'), c.in.Keys(repository)...)
+	return append(append(append([]byte{}, k.Keys...), '\n'), c.in.Keys(p.Source.Repository, p.Source.Suite)...)
 }
 
 // check compares size and checksum; size 0 is unknown.

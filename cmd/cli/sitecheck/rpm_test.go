@@ -126,7 +126,12 @@ func TestRPM(t *testing.T) {
 		if m := run(t, in).Mirrors[0]; m.Status != OK || m.Signature != "no key known" {
 			t.Errorf("%s %s", m.Status, m.text())
 		}
-		in.Keys = func(string) []byte { return key.Public(t) }
+		in.Keys = func(repository, suite string) []byte {
+			if repository != "example" || suite != "9/BaseOS/$basearch/os" {
+				t.Errorf("keys of %s %s are asked for", repository, suite)
+			}
+			return key.Public(t)
+		}
 		if m := run(t, in).Mirrors[0]; m.Signature != "verified" {
 			t.Errorf("with the program's keys: %s", m.text())
 		}

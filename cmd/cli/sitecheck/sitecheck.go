@@ -54,9 +54,9 @@ type Input struct {
 	Timeout time.Duration
 	// TempDir is where indexes are put meanwhile.
 	TempDir string
-	// Keys gives the public keys of a repository that is not Debian's or Ubuntu's:
-	// OpenPGP, or PEM for Alpine. Nil: only those of the site are known.
-	Keys func(repository string) []byte
+	// Keys gives the public keys of a suite of a repository that is not Debian's or
+	// Ubuntu's: OpenPGP, or PEM for Alpine. Nil: only those of the site are known.
+	Keys func(repository, suite string) []byte
 }
 
 // Result is everything that was found.
@@ -138,7 +138,7 @@ func Run(ctx context.Context, in Input) (Result, error) {
 		in.Timeout = 30 * time.Second
 	}
 	if in.Keys == nil {
-		in.Keys = func(string) []byte { return nil }
+		in.Keys = func(_, _ string) []byte { return nil }
 	}
 	o := httpx.Options{Proxy: httpx.Proxy(in.Site.Proxy), Stall: in.Timeout / 4, Attempts: 1}
 	for _, ca := range in.Site.BuildCAs() {
