@@ -76,9 +76,10 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(p.flagError)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(p.runCommand(), p.listCommand(), p.showCommand(), p.planCommand(), p.doctorCommand(),
-		p.cacheCommand(), p.versionCommand(), p.initCommand(), p.siteCommand(),
+		p.cacheCommand(), p.versionCommand(), p.initCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: "Exit codes:\n" + ExitCodes})
 	_ = root.RegisterFlagCompletionFunc("site", p.completeSites)
+	root.AddCommand(p.siteCommand())
 	return root
 }
 
