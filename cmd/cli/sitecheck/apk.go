@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto"
 	"crypto/rsa"
@@ -17,8 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"compress/gzip"
 )
 
 // apk reads APKINDEX.tar.gz, its signature, and one package: gzip members one
@@ -71,6 +70,7 @@ type member struct{ raw, plain []byte }
 
 func gzipMembers(data []byte) ([]member, error) {
 	var out []member
+	left := int64(maxPlain)
 	for len(data) > 0 {
 		in := bytes.NewReader(data)
 		z, err := gzip.NewReader(in) // a bytes.Reader is read no further than needed
@@ -78,9 +78,12 @@ func gzipMembers(data []byte) ([]member, error) {
 			return out, err
 		}
 		z.Multistream(false)
-		plain, err := io.ReadAll(io.LimitReader(z, maxIndex))
+		plain, err := io.ReadAll(io.LimitReader(z, left+1))
 		if err != nil {
 			return out, err
+		}
+		if left -= int64(len(plain)); left < 0 {
+			return out, errors.New("it unpacks to more than is sensible")
 		}
 		n := len(data) - in.Len()
 		out = append(out, member{data[:n], plain})

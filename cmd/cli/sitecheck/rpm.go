@@ -240,23 +240,34 @@ func smallestRPM(ext string, data []byte) (rpmPackage, error) {
 	return small, nil
 }
 
+// maxPlain bounds what an index unpacks to: mirrors are not believed.
+const maxPlain = 512 << 20
+
 // unpack reads data by the ending of its name.
 func unpack(ext string, data []byte) (io.Reader, error) {
 	in := bytes.NewReader(data)
+	var out io.Reader = in
 	switch ext {
 	case ".gz":
-		return gzip.NewReader(in)
-	case ".zst":
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1))
+		z, err := gzip.NewReader(in)
 		if err != nil {
 			return nil, err
 		}
-		return z.IOReadCloser(), nil
+		out = z
+	case ".zst":
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
+		if err != nil {
+			return nil, err
+		}
+		out = z
 	case ".xz":
 		z := xz.NewReader(64 << 20)
-		return z, z.Reset(bufio.NewReader(in))
+		if err := z.Reset(bufio.NewReader(in)); err != nil {
+			return nil, err
+		}
+		out = z
 	case ".bz2":
-		return bzip2.NewReader(in), nil
+		out = bzip2.NewReader(in)
 	}
-	return in, nil
+	return io.LimitReader(out, maxPlain), nil
 }
