@@ -131,6 +131,7 @@ func TestNotCertificates(t *testing.T) {
 		{"JKS", "\xfe\xed\xfe\xed\x00\x00\x00\x02", "is a Java keystore"},
 		{"encrypted certificate", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES,00"}, Bytes: der.Bytes})),
 			"certificate 1 of 1 (line 1) is encrypted"},
+		{"PKCS#7", "-----BEGIN PKCS7-----\nAAAA\n-----END PKCS7-----\n", "holds a PKCS#7 bundle (line 1)"},
 		{"leaf", string(makeCert(t, certSpec{cn: "www", server: true})), "is not a certificate authority"},
 		{"expired", string(makeCert(t, certSpec{cn: "Old", to: "2025-01-01"})), "expired on 2025-01-01"},
 		{"empty", "", "holds no PEM certificate"},
@@ -141,6 +142,13 @@ func TestNotCertificates(t *testing.T) {
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), c.says) || c.name != "empty" && bad.Fix == "" {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+func TestByteOrderMark(t *testing.T) {
+	dir := writeTree(t, map[string]string{"x.pem": "\xef\xbb\xbf" + string(makeCert(t, certSpec{cn: "Lab Root"}))})
+	if s, err := (Site{}).WithCAs(LoadOptions{Dir: dir, Now: testNow}, "x.pem"); err != nil || len(s.CAs) != 1 {
+		t.Errorf("%v %v", err, s.CAs)
 	}
 }
 

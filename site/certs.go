@@ -48,6 +48,9 @@ func readPEM(data []byte) ([]found, *fault) {
 			return nil, &fault{where("") + " is encrypted", "an authority's certificate is public: ask for it as plain PEM"}
 		case b.kind == "TRUSTED CERTIFICATE":
 			return nil, &fault{where("") + " is in OpenSSL's TRUSTED form", "convert it: openssl x509 -in FILE -out FILE.pem"}
+		case b.kind == "PKCS7" || b.kind == "CMS":
+			return nil, &fault{fmt.Sprintf("holds a PKCS#7 bundle (line %d), not plain certificates", b.line),
+				"take them out: openssl pkcs7 -print_certs -in FILE -out FILE.pem"}
 		case b.kind != "CERTIFICATE":
 			return nil, &fault{fmt.Sprintf("holds a PEM block of type %q (line %d), not a certificate", b.kind, b.line), ""}
 		case b.der == nil:
@@ -121,6 +124,7 @@ type block struct {
 // encoding/pem would.
 func splitPEM(data []byte) []block {
 	var out []block
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // a byte order mark, as Windows' editors write
 	lines := bytes.SplitAfter(data, []byte("\n"))
 	for i, l := range lines {
 		kind, ok := strings.CutPrefix(strings.TrimSpace(string(l)), "-----BEGIN ")

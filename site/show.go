@@ -166,7 +166,11 @@ func (s Site) Show(w io.Writer) error {
 	}
 	section("registries", len(d.Registries))
 	for _, r := range d.Registries {
-		from := strings.Join(append(slices.Clone(r.Mirrors), cmp.Or(r.Location, r.Prefix)), ", then ")
+		origin := cmp.Or(r.Location, r.Prefix)
+		if r.Insecure {
+			origin += " (insecure)"
+		}
+		from := strings.Join(append(slices.Clone(r.Mirrors), origin), ", then ")
 		fmt.Fprintf(t, "  %s\tfrom %s\n", r.Prefix, from)
 	}
 	section("proxies", len(d.Proxy))

@@ -92,9 +92,14 @@ func writeNew(path string, data []byte) error {
 	if err := atomicfile.Write(part, data, 0o644); err != nil {
 		return err
 	}
-	// A link, unlike a rename, fails where something appeared meanwhile.
-	if err := os.Link(part, path); err != nil {
+	// A link, unlike a rename, fails where something appeared meanwhile; not every
+	// file system has links.
+	if err := os.Link(part, path); errors.Is(err, fs.ErrExist) {
 		return err
+	} else if err != nil {
+		if err := os.Rename(part, path); err != nil {
+			return err
+		}
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))
 }

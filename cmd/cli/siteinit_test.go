@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -49,5 +51,33 @@ func TestSiteTemplate(t *testing.T) {
 		if got := load(on); got.URLs("debian")[0] != "http://near.example/debian" || got.IndexURLs("npm")[0] != "https://near.example/npm" || strings.Contains(on, "far.example") {
 			t.Errorf("what the machine has:\n%s", on)
 		}
+	}
+}
+
+// A file that exists is left alone, also a dangling link; a directory that cannot
+// be written to is an error that names it.
+func TestWriteNew(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "sub", "site.toml")
+	if err := writeNew(file, []byte("a")); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, link, dir} {
+		if err := writeNew(path, []byte("b")); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if data, err := os.ReadFile(file); err != nil || string(data) != "a" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if err := writeNew(filepath.Join(file, "x", "site.toml"), nil); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("below a file: %v", err)
+	}
+	if list, err := os.ReadDir(filepath.Dir(file)); err != nil || len(list) != 1 {
+		t.Errorf("left behind: %v, %v", list, err)
 	}
 }
