@@ -48,7 +48,7 @@ func runAll(t *testing.T, in Input) Result {
 	t.Helper()
 	in.Now, in.TempDir = func() time.Time { return now }, t.TempDir()
 	if in.Timeout == 0 {
-		in.Timeout = 4 * time.Second
+		in.Timeout = 12 * time.Second // long, as machines can be busy: what hangs costs a quarter of it
 	}
 	r, err := Run(t.Context(), in)
 	if err != nil {
