@@ -3,28 +3,21 @@
 package recipes
 
 import (
+	"slices"
+
 	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/recipes/alpine"
 	"github.com/cfbuild/cfbuild/recipes/debian"
+	"github.com/cfbuild/cfbuild/recipes/rpm"
+	"github.com/cfbuild/cfbuild/recipes/suse"
 	"github.com/cfbuild/cfbuild/site"
 )
 
 // Pipeline is every built-in target, for one site. Targets are built for all
 // platforms that their packages are offered for.
 func Pipeline(s site.Site) pipelines.Pipeline {
-	target := func(name, codename, version, about string, r debian.Recipe) pipelines.Target {
-		return pipelines.Target{
-			Name:        name,
-			Aliases:     []string{codename, "debian-" + version},
-			Description: "Debian " + version + " (" + codename + "), minbase: " + about,
-			Build:       func(p pipelines.Platform) pipelines.Image { return r(s, p) },
-		}
-	}
 	return pipelines.Pipeline{
-		Name: "base",
-		Targets: []pipelines.Target{
-			target("debian11", "bullseye", "11", "end of life, long-term support ended 2026-08-31", debian.Debian11),
-			target("debian12", "bookworm", "12", "oldstable, long-term support until 2028-06-30", debian.Debian12),
-			target("debian13", "trixie", "13", "stable, long-term support until 2030-06-30", debian.Debian13),
-		},
+		Name:    "base",
+		Targets: mark(slices.Concat(debian.Targets(s), rpm.Targets(s), suse.Targets(s), alpine.Targets(s))),
 	}
 }

@@ -1,14 +1,12 @@
 package debian_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/cfbuild/cfbuild/internal/golden"
+	"github.com/cfbuild/cfbuild/internal/recipetest"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/recipes/common"
 	"github.com/cfbuild/cfbuild/recipes/debian"
@@ -17,53 +15,9 @@ import (
 
 var amd64 = pipelines.Platform{OS: "linux", Architecture: "amd64"}
 
-// lab is a site with everything a recipe looks at. The certificates are text here;
-// that they are sound is the site's business.
-func lab() site.Site {
-	pem := func(fill string) []byte {
-		return []byte("-----BEGIN CERTIFICATE-----\n" + strings.Repeat(fill, 64) + "\nshort\n-----END CERTIFICATE-----\n")
-	}
-	s := site.Public()
-	s.Mirrors["debian"] = append([]site.Mirror{{URL: "https://near.example/debian"}, {URL: "http://build.example/debian", BuildOnly: true}}, s.Mirrors["debian"]...)
-	s.CAs = []site.Certificate{{Name: "lab-root", PEM: pem("A")}, {Name: "other", PEM: pem("B")}, {Name: "quiet", PEM: pem("C"), BuildOnly: true}}
-	s.Keyrings = map[string]site.Keyring{
-		"debian":          {Keys: []byte("-----BEGIN PGP PUBLIC KEY BLOCK-----\n"), Replace: true},
-		"debian-security": {Keys: []byte("build"), BuildOnly: true},
-	}
-	return s
-}
+func lab() site.Site { return recipetest.Lab() }
 
-// text is a graph for reading: operations in order, files with their content.
-func text(t *testing.T, img pipelines.Image) []byte {
-	t.Helper()
-	g, err := img.Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b bytes.Buffer
-	for _, n := range g.Nodes {
-		switch o := n.Op.(type) {
-		case pipelines.File:
-			mode := o.Mode
-			if mode == 0 {
-				mode = 0o644
-			}
-			fmt.Fprintf(&b, "file %s %04o\n", o.Path, mode)
-			for line := range strings.Lines(string(o.Data)) {
-				b.WriteString("  | " + strings.ReplaceAll(line, "\t", "\\t"))
-			}
-		case pipelines.Run:
-			fmt.Fprintf(&b, "run %s, network %s\n", n.Name, o.Network)
-			for line := range strings.Lines(o.Shell) {
-				b.WriteString("  | " + line)
-			}
-		default:
-			j, _ := json.MarshalIndent(o, "", "  ")
-			fmt.Fprintf(&b, "%s\n%s\n", n.Name, j)
-		}
-	}
-	return b.Bytes()
-}
+func text(t *testing.T, img pipelines.Image) []byte { return recipetest.Text(t, img) }
 
 func TestGolden(t *testing.T) {
 	golden.Check(t, "debian11-public.txt", text(t, debian.Debian11(site.Public(), amd64)))
@@ -81,14 +35,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range g.Nodes {
-		g.Nodes[i].Where = pipelines.Position{}
-	}
-	j, err := json.MarshalIndent(g, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	golden.Check(t, "debian12-lab.json", append(j, '\n'))
+	golden.Check(t, "debian12-lab.json", recipetest.JSON(t, g))
 }
 
 // The site "host" says where bytes come from; its images are the public ones.
