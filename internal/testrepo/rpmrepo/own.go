@@ -68,12 +68,12 @@ func adapt(r *RPM) {
 		certs(r)
 	case "p11-kit-trust":
 		r.Requires = append(r.Requires, "p11-kit")
-		for i, f := range r.Files {
-			if strings.HasSuffix(f.Path, "/p11-kit-trust.module") {
-				r.Files[i].Data = []byte("module: p11-kit-trust.so\npriority: 1\ntrust-policy: yes\n" +
-					"x-trust-lookup: pkcs11:library-description=PKCS%2311%20Kit%20Trust%20Module\ndisable-in: p11-kit-proxy\n" +
-					"x-init-reserved: paths='/etc/pki/ca-trust/source:/usr/share/pki/ca-trust-source'\n")
-			}
+	}
+	for i, f := range r.Files {
+		if strings.HasSuffix(f.Path, "/p11-kit-trust.module") {
+			r.Files[i].Data = []byte("module: p11-kit-trust.so\npriority: 1\ntrust-policy: yes\n" +
+				"x-trust-lookup: pkcs11:library-description=PKCS%2311%20Kit%20Trust%20Module\ndisable-in: p11-kit-proxy\n" +
+				"x-init-reserved: paths='/etc/pki/ca-trust/source:/usr/share/pki/ca-trust-source'\n")
 		}
 	}
 }
