@@ -98,3 +98,31 @@ func each(urls []string, line func(url string) string) string {
 	}
 	return strings.Join(out, "\n")
 }
+
+// LanguageConfig says which language package managers an image has a configuration
+// for; recipes take it as an option.
+type LanguageConfig string
+
+// The configurations of language package managers.
+const (
+	// OwnIndexes: those whose index at the site is not just the public one.
+	OwnIndexes LanguageConfig = ""
+	// AllIndexes: all of them.
+	AllIndexes LanguageConfig = "all"
+	// NoIndexes: none.
+	NoIndexes LanguageConfig = "none"
+)
+
+// Known says whether c is one of the constants.
+func (c LanguageConfig) Known() bool {
+	return c == OwnIndexes || c == AllIndexes || c == NoIndexes
+}
+
+// Files are those of [Languages] for the configuration.
+func (c LanguageConfig) Files(s site.Site, at LanguagePaths) []pipelines.File {
+	if c == NoIndexes {
+		return nil
+	}
+	at.All = c == AllIndexes
+	return Languages(s, at)
+}
