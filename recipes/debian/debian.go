@@ -72,7 +72,7 @@ func New(o Options) Recipe {
 			img = img.Then(f)
 		}
 		return img.With(merge(cas)).Then(pipelines.Configure{
-			Env:    map[string]string{"PATH": common.Path},
+			Env:    common.Merge(map[string]string{"PATH": common.Path}, clientEnv(cas)),
 			Cmd:    []string{"bash"},
 			Labels: common.Merge(o.info().Labels(), common.CALabels(cas), o.Labels),
 		})
