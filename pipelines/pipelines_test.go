@@ -270,3 +270,11 @@ func TestForeignModuleNeedsNoTags(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
+
+// An image that a recipe refused has the line it was made on where none is given.
+func TestInvalid(t *testing.T) {
+	_, err := Invalid(HostPlatform(), InvalidError{What: "recipe x", Cause: "cannot be"}).Then(Run{Shell: "true"}).Graph()
+	if err == nil || !strings.Contains(err.Error(), "pipelines/pipelines_test.go:") || !strings.HasSuffix(err.Error(), ": recipe x: cannot be") {
+		t.Errorf("got %v", err)
+	}
+}
