@@ -6,4 +6,9 @@ package distkeys
 // Keys gives the public keys that a suite of a repository is signed with
 // ("centos-stream", "9-stream/BaseOS/$basearch/os"), nil where none is known. The
 // repository's name is the one that sites list mirrors under.
-func Keys(repository, suite string) []byte { return nil }
+func Keys(repository, suite string) []byte {
+	if repository == "alpine" {
+		return alpineKeys()
+	}
+	return nil
+}
