@@ -48,11 +48,9 @@ func configure(set selection, keys []key, foreign bool) pipelines.Run {
 	}
 }
 
-// prologue: directories that rpm does not make itself under _netsharedpath, which
-// keeps it from changing what is mounted there.
+// prologue: the first stage has /target with dev and proc, which rpm is kept from
+// (_netsharedpath): something is mounted there.
 const prologue = `t=/target
-mkdir -p $t/proc $t/dev
-chmod 555 $t
 umask 022
 `
 

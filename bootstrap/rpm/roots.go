@@ -109,14 +109,17 @@ func (d *rpms) unpack(ctx context.Context, r bootstrap.Request, c *repo.Client, 
 			return img, sum, err
 		}
 	}
+	for _, dir := range []struct {
+		path string
+		mode uint32
+	}{{target, 0o755}, {target + "/dev", 0o755}, {target + "/proc", 0o555}, {packages, 0o755}, {keysDir, 0o755}, {"/tmp", 0o1777}, {"/var/tmp", 0o1777}, {"/run", 0o755}} {
+		if err := stage.PutDir(dir.path, dir.mode); err != nil {
+			return img, sum, err
+		}
+	}
 	put := func(name string, data []byte) {
 		if err == nil {
 			err = stage.PutFile(name, 0o644, data)
-		}
-	}
-	for _, dir := range []string{target, packages, keysDir, "/tmp", "/var/tmp", "/run"} {
-		if err := stage.PutDir(dir, 0o755); err != nil {
-			return img, sum, err
 		}
 	}
 	for _, k := range keys {
