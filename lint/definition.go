@@ -12,7 +12,7 @@ import (
 
 // sure are the rules on definitions whose findings stand whatever the image shows:
 // what a step does is not to be seen in it.
-var sure = []string{SecretInHistory, SignaturesOff}
+var sure = []string{SecretInHistory, SignaturesOff, EnvInFile}
 
 // Definition looks at the definition of a target for one platform, before anything
 // is built. now is the day that ends of life are judged by.
@@ -174,6 +174,9 @@ func (d *definition) file(n pipelines.Node, op pipelines.File) {
 	if len(op.Data) == 0 {
 		return
 	}
+	if startUpFile(op.Path) && op.Path != "/etc/environment" && exportRE.Match(op.Data) {
+		d.at(EnvInFile, n, op.Path, "variables are written into %s", op.Path)
+	}
 	for _, f := range contentFindings(op.Path, op.Data) {
 		f.Step, f.Where = n.Name, n.Where
 		d.add(f.Rule, f)
@@ -190,6 +193,6 @@ func (d *definition) owner(n pipelines.Node, p, owner string) {
 // bound is a path that the definition writes to.
 func (d *definition) bound(n pipelines.Node, p string) {
 	if dir := boundDir(p); dir != "" {
-		d.at(BoundDirectory, n, p, "%s is hidden wherever %s is bound over", p, dir)
+		d.at(BoundDirectory, n, boundTop(p), "%s is hidden wherever %s is bound over", p, dir)
 	}
 }

@@ -17,8 +17,19 @@ type token struct {
 
 // tokens are the forms that services publish for their credentials.
 var tokens = []token{
-	{"a GitLab token", "gl", regexp.MustCompile(`\bgl(?:pat|rt|dt|ptt|cbt|agent|ft|soat)-[0-9A-Za-z_-]{20,}`)},
-	{"a GitHub token", "gh", regexp.MustCompile(`\bgh[pousr]_[0-9A-Za-z]{36,}`)},
+	{"a GitLab token", "glpat-", regexp.MustCompile(`\bglpat-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "glrt-", regexp.MustCompile(`\bglrt-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "gldt-", regexp.MustCompile(`\bgldt-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "glptt-", regexp.MustCompile(`\bglptt-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "glcbt-", regexp.MustCompile(`\bglcbt-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "glagent-", regexp.MustCompile(`\bglagent-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "glft-", regexp.MustCompile(`\bglft-[0-9A-Za-z_-]{20,}`)},
+	{"a GitLab token", "glsoat-", regexp.MustCompile(`\bglsoat-[0-9A-Za-z_-]{20,}`)},
+	{"a GitHub token", "ghp_", regexp.MustCompile(`\bghp_[0-9A-Za-z]{36,}`)},
+	{"a GitHub token", "gho_", regexp.MustCompile(`\bgho_[0-9A-Za-z]{36,}`)},
+	{"a GitHub token", "ghu_", regexp.MustCompile(`\bghu_[0-9A-Za-z]{36,}`)},
+	{"a GitHub token", "ghs_", regexp.MustCompile(`\bghs_[0-9A-Za-z]{36,}`)},
+	{"a GitHub token", "ghr_", regexp.MustCompile(`\bghr_[0-9A-Za-z]{36,}`)},
 	{"a GitHub token", "github_pat_", regexp.MustCompile(`\bgithub_pat_[0-9A-Za-z_]{50,}`)},
 	{"an AWS access key", "AKIA", regexp.MustCompile(`\bAKIA[0-9A-Z]{16}\b`)},
 	{"an AWS access key", "ASIA", regexp.MustCompile(`\bASIA[0-9A-Z]{16}\b`)},
