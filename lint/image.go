@@ -73,7 +73,6 @@ const (
 	farthest = 64 << 20
 )
 
-
 // visit looks at one file of one layer.
 func (s *seen) visit(layer int, e *rootfs.Entry, r io.Reader) error {
 	if e.Size == 0 {

@@ -51,7 +51,9 @@ func (h *heaps) add(e *rootfs.Entry, dir string) {
 
 // largest names the three largest files.
 func (h *heap) largest() string {
-	slices.SortFunc(h.first, func(a, b *rootfs.Entry) int { return cmp.Or(cmp.Compare(b.Size, a.Size), strings.Compare(a.Path, b.Path)) })
+	slices.SortFunc(h.first, func(a, b *rootfs.Entry) int {
+		return cmp.Or(cmp.Compare(b.Size, a.Size), strings.Compare(a.Path, b.Path))
+	})
 	var names []string
 	for _, e := range h.first[:min(3, len(h.first))] {
 		names = append(names, fmt.Sprintf("%s (%s)", e.Path, size(e.Size)))
