@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -171,6 +172,7 @@ func (p Paths) relative(at pipelines.Position) string {
 
 // WriteJSON writes the report as JSON.
 func (r Report) WriteJSON(w io.Writer, p Paths) error {
+	r.Findings, r.Ignored = slices.Clone(r.Findings), slices.Clone(r.Ignored)
 	for i := range r.Findings {
 		if r.Findings[i].Where.File != "" {
 			r.Findings[i].Where.File = p.relative(r.Findings[i].Where)

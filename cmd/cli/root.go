@@ -80,6 +80,7 @@ func (p *program) root() *cobra.Command {
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: "Exit codes:\n" + ExitCodes})
 	_ = root.RegisterFlagCompletionFunc("site", p.completeSites)
 	root.AddCommand(p.siteCommand())
+	root.AddCommand(p.lintCommand())
 	return root
 }
 
