@@ -1,4 +1,4 @@
-package archive
+package fetch
 
 import (
 	"context"
@@ -16,34 +16,37 @@ import (
 	"github.com/cfbuild/cfbuild/internal/httpx"
 )
 
-// want is one file by its content.
-type want struct {
-	what   string // "package bash=5.2", for errors
-	sha256 string
-	size   int64
-	// paths are where it can be below a mirror's base URL, in order.
-	paths []string
+// Want is one file by its content.
+type Want struct {
+	// What it is, for errors: "package bash=5.2".
+	What string
+	// SHA256 in hex, and Size in bytes.
+	SHA256 string
+	Size   int64
+	// Paths are where it can be below a mirror's base URL, in order.
+	Paths []string
 }
 
-func (c *Client) blobPath(sum string) string {
+// BlobPath is where the cache has a file with a SHA-256 (hex), if it has it.
+func (c *Client) BlobPath(sum string) string {
 	return filepath.Join(c.CacheDir, "blobs", "sha256", sum)
 }
 
-// blob gives the path of a file of the cache that has the size and hash wanted,
+// Blob gives the path of a file of the cache that has the size and hash wanted,
 // fetched where it is not there. progress is told of bytes that arrive, negative
 // when some turn out to be useless. Several processes may ask for the same file:
 // one fetches, the others wait for it.
-func (c *Client) blob(ctx context.Context, w want, ms *mirrors, progress func(n int64)) (string, error) {
-	final := c.blobPath(w.sha256)
+func (c *Client) Blob(ctx context.Context, w Want, ms *Mirrors, progress func(n int64)) (string, error) {
+	final := c.BlobPath(w.SHA256)
 	if ok, err := cached(final, w, progress); ok || err != nil {
 		return final, err
 	}
 	if c.Offline {
-		return "", fmt.Errorf("%s: %w", w.what, ErrOffline)
+		return "", fmt.Errorf("%s: %w", w.What, ErrOffline)
 	}
 	dir := filepath.Dir(final)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", &cacheError{dir, err}
+		return "", &CacheError{dir, err}
 	}
 	part, err := lockPart(ctx, final+".part")
 	if err != nil {
@@ -60,29 +63,29 @@ func (c *Client) blob(ctx context.Context, w want, ms *mirrors, progress func(n 
 		return "", err
 	}
 	if err := os.Rename(part.Name(), final); err != nil {
-		return "", &cacheError{dir, err}
+		return "", &CacheError{dir, err}
 	}
 	return final, nil
 }
 
 // cached says whether a file is there and whole. A damaged one is removed.
-func cached(path string, w want, progress func(n int64)) (bool, error) {
+func cached(path string, w Want, progress func(n int64)) (bool, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, &cacheError{filepath.Dir(path), err}
+		return false, &CacheError{filepath.Dir(path), err}
 	}
 	defer f.Close()
 	sum := sha256.New()
 	n, err := io.Copy(sum, f)
 	if err != nil {
-		return false, &cacheError{filepath.Dir(path), err}
+		return false, &CacheError{filepath.Dir(path), err}
 	}
-	if n != w.size || hex.EncodeToString(sum.Sum(nil)) != w.sha256 {
+	if n != w.Size || hex.EncodeToString(sum.Sum(nil)) != w.SHA256 {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return false, &cacheError{filepath.Dir(path), err}
+			return false, &CacheError{filepath.Dir(path), err}
 		}
 		return false, nil
 	}
@@ -97,7 +100,7 @@ func lockPart(ctx context.Context, path string) (*os.File, error) {
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
-			return nil, &cacheError{filepath.Dir(path), err}
+			return nil, &CacheError{filepath.Dir(path), err}
 		}
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
@@ -111,7 +114,7 @@ func lockPart(ctx context.Context, path string) (*os.File, error) {
 		}
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return nil, &cacheError{filepath.Dir(path), fmt.Errorf("locking: %w", err)}
+			return nil, &CacheError{filepath.Dir(path), fmt.Errorf("locking: %w", err)}
 		}
 		t := time.NewTimer(wait)
 		select {
@@ -127,8 +130,8 @@ func lockPart(ctx context.Context, path string) (*os.File, error) {
 type download struct {
 	c        *Client
 	ctx      context.Context
-	w        want
-	ms       *mirrors
+	w        Want
+	ms       *Mirrors
 	f        *os.File
 	sum      hash.Hash
 	have     int64
@@ -142,7 +145,7 @@ func (d *download) run() error {
 	if err := d.resume(); err != nil {
 		return err
 	}
-	if d.have == d.w.size && d.whole() {
+	if d.have == d.w.Size && d.whole() {
 		return nil
 	}
 	order := d.ms.order()
@@ -152,7 +155,7 @@ func (d *download) run() error {
 			attempts = 0 // all that the client is set to
 		}
 		err := d.mirror(m, attempts)
-		var ce *cacheError
+		var ce *CacheError
 		switch {
 		case err == nil:
 			d.ms.good(m)
@@ -165,25 +168,25 @@ func (d *download) run() error {
 		d.ms.bad(m)
 		d.faults = append(d.faults, Fault{m, err})
 	}
-	return &MirrorsError{What: d.w.what, Faults: d.faults}
+	return &MirrorsError{What: d.w.What, Faults: d.faults}
 }
 
 // mirror tries all paths of one mirror. A file with the wrong content is asked for
 // once more, past all caches: it may be one on the way that is stale.
 func (d *download) mirror(base string, attempts int) error {
 	var first error
-	for _, p := range d.w.paths {
-		err := d.get(join(base, p), attempts, false)
+	for _, p := range d.w.Paths {
+		err := d.get(Join(base, p), attempts, false)
 		if errors.Is(err, ErrMismatch) {
-			err = d.get(join(base, p), attempts, true)
+			err = d.get(Join(base, p), attempts, true)
 		}
 		if err == nil {
 			return nil
 		}
-		if first == nil || notFound(first) {
+		if first == nil || NotFound(first) {
 			first = err
 		}
-		if !notFound(err) {
+		if !NotFound(err) {
 			break
 		}
 	}
@@ -191,21 +194,21 @@ func (d *download) mirror(base string, attempts int) error {
 }
 
 func (d *download) get(url string, attempts int, noCache bool) error {
-	resp, err := d.c.HTTP.Get(d.ctx, httpx.Request{URL: url, Offset: d.have, Size: d.w.size, Attempts: attempts, NoCache: noCache})
+	resp, err := d.c.HTTP.Get(d.ctx, httpx.Request{URL: url, Offset: d.have, Size: d.w.Size, Attempts: attempts, NoCache: noCache})
 	var he *httpx.Error
 	if errors.As(err, &he) && he.Status == 416 && d.have > 0 {
 		// The mirror's file ends before ours does.
 		if err := d.truncate(0); err != nil {
 			return err
 		}
-		return mismatch("%s: it has fewer than the %d bytes that the index says", httpx.Redact(url), d.w.size)
+		return Mismatch("%s: it has fewer than the %d bytes that the index says", httpx.Redact(url), d.w.Size)
 	}
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.Size >= 0 && resp.Size != d.w.size {
-		return mismatch("%s: it has %d bytes, the index says %d", httpx.Redact(url), resp.Size, d.w.size)
+	if resp.Size >= 0 && resp.Size != d.w.Size {
+		return Mismatch("%s: it has %d bytes, the index says %d", httpx.Redact(url), resp.Size, d.w.Size)
 	}
 	if resp.Offset != d.have {
 		if err := d.truncate(resp.Offset); err != nil {
@@ -215,15 +218,15 @@ func (d *download) get(url string, attempts int, noCache bool) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := resp.Body.Read(buf)
-		if d.have+int64(n) > d.w.size {
+		if d.have+int64(n) > d.w.Size {
 			if err := d.truncate(0); err != nil {
 				return err
 			}
-			return mismatch("%s: it has more than the %d bytes that the index says", httpx.Redact(url), d.w.size)
+			return Mismatch("%s: it has more than the %d bytes that the index says", httpx.Redact(url), d.w.Size)
 		}
 		if n > 0 {
 			if _, err := d.f.Write(buf[:n]); err != nil {
-				return &cacheError{filepath.Dir(d.f.Name()), err}
+				return &CacheError{filepath.Dir(d.f.Name()), err}
 			}
 			d.sum.Write(buf[:n])
 			d.have += int64(n)
@@ -236,30 +239,30 @@ func (d *download) get(url string, attempts int, noCache bool) error {
 			return err
 		}
 	}
-	if d.have != d.w.size || !d.whole() {
+	if d.have != d.w.Size || !d.whole() {
 		got, sum := d.have, hex.EncodeToString(d.sum.Sum(nil))
 		if err := d.truncate(0); err != nil {
 			return err
 		}
-		if got != d.w.size {
-			return mismatch("%s: it has %d bytes, the index says %d", httpx.Redact(url), got, d.w.size)
+		if got != d.w.Size {
+			return Mismatch("%s: it has %d bytes, the index says %d", httpx.Redact(url), got, d.w.Size)
 		}
-		return mismatch("%s: its SHA-256 is %.12s…, the index says %.12s…", httpx.Redact(url), sum, d.w.sha256)
+		return Mismatch("%s: its SHA-256 is %.12s…, the index says %.12s…", httpx.Redact(url), sum, d.w.SHA256)
 	}
 	return nil
 }
 
-func (d *download) whole() bool { return hex.EncodeToString(d.sum.Sum(nil)) == d.w.sha256 }
+func (d *download) whole() bool { return hex.EncodeToString(d.sum.Sum(nil)) == d.w.SHA256 }
 
 // resume hashes what an earlier run left behind.
 func (d *download) resume() error {
 	n, err := io.Copy(d.sum, d.f)
 	if err != nil {
-		return &cacheError{filepath.Dir(d.f.Name()), err}
+		return &CacheError{filepath.Dir(d.f.Name()), err}
 	}
 	d.have = n
 	d.progress(n)
-	if n > d.w.size || n == d.w.size && !d.whole() {
+	if n > d.w.Size || n == d.w.Size && !d.whole() {
 		return d.truncate(0)
 	}
 	return nil
@@ -268,7 +271,7 @@ func (d *download) resume() error {
 // truncate goes back to a place in the file; only its beginning is ever asked for
 // in practice.
 func (d *download) truncate(at int64) error {
-	fail := func(err error) error { return &cacheError{filepath.Dir(d.f.Name()), err} }
+	fail := func(err error) error { return &CacheError{filepath.Dir(d.f.Name()), err} }
 	if err := d.f.Truncate(at); err != nil {
 		return fail(err)
 	}

@@ -1,14 +1,14 @@
-package archive
+package fetch
 
 import (
 	"slices"
 	"sync"
 )
 
-// mirrors are the base URLs of one suite and how they did so far. One that failed
+// Mirrors are the base URLs of one repository and how they did so far. One that failed
 // several times in a row is asked last, so that a dead mirror costs its time-out a
 // few times and not for every package.
-type mirrors struct {
+type Mirrors struct {
 	urls []string
 	mu   sync.Mutex
 	row  map[string]int
@@ -16,10 +16,11 @@ type mirrors struct {
 
 const lastAfter = 3
 
-func newMirrors(urls []string) *mirrors { return &mirrors{urls: urls, row: map[string]int{}} }
+// NewMirrors starts without experience; urls in the order of preference.
+func NewMirrors(urls []string) *Mirrors { return &Mirrors{urls: urls, row: map[string]int{}} }
 
 // order gives the mirrors as they should be asked now.
-func (m *mirrors) order() []string {
+func (m *Mirrors) order() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := slices.Clone(m.urls)
@@ -33,13 +34,13 @@ func (m *mirrors) order() []string {
 	return out
 }
 
-func (m *mirrors) good(url string) {
+func (m *Mirrors) good(url string) {
 	m.mu.Lock()
 	m.row[url] = 0
 	m.mu.Unlock()
 }
 
-func (m *mirrors) bad(url string) {
+func (m *Mirrors) bad(url string) {
 	m.mu.Lock()
 	m.row[url]++
 	m.mu.Unlock()

@@ -1,4 +1,4 @@
-package archive
+package fetch
 
 import (
 	"bufio"
@@ -7,15 +7,17 @@ import (
 
 	"github.com/cfbuild/cfbuild/internal/xz"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 )
 
 // maxDict bounds the dictionary of an index, in bytes: xz's strongest level has
 // 64 MiB.
 const maxDict = 64 << 20
 
-// decompress unpacks r, by the ending of its name, in a goroutine of its own while
-// read consumes what comes out.
-func decompress(ext string, r io.Reader, read func(io.Reader) error) error {
+// Decompress unpacks r, by the ending of its name (.gz, .xz, .zst; any other is
+// taken as it is), in a goroutine of its own while read consumes what comes out. What
+// does not unpack is an error that matches ErrMalformed.
+func Decompress(ext string, r io.Reader, read func(io.Reader) error) error {
 	var in io.Reader
 	switch ext {
 	case ".gz":
@@ -30,6 +32,13 @@ func decompress(ext string, r io.Reader, read func(io.Reader) error) error {
 			return fmt.Errorf("%w xz: %v", ErrMalformed, err)
 		}
 		in = z
+	case ".zst":
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxDict))
+		if err != nil {
+			return fmt.Errorf("%w zstd: %v", ErrMalformed, err)
+		}
+		defer z.Close()
+		return read(&named{z})
 	default:
 		return read(r)
 	}
@@ -99,4 +108,32 @@ func (a *ahead) Read(p []byte) (int, error) {
 	n := copy(p, a.cur)
 	a.cur = a.cur[n:]
 	return n, nil
+}
+
+// named says what kind of error comes out of a decoder that works ahead by itself.
+type named struct{ r io.Reader }
+
+func (n *named) Read(p []byte) (int, error) {
+	k, err := n.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w compressed data: %w", ErrMalformed, err)
+	}
+	return k, err
+}
+
+// Limit fails, with an error that matches ErrMismatch, once more than n bytes came
+// out of r: an index that unpacks to more than the signed metadata say.
+func Limit(r io.Reader, n int64) io.Reader { return &limited{r, n} }
+
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, Mismatch("it unpacks to more than the signed metadata say")
+	}
+	return n, err
 }
