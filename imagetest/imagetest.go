@@ -149,7 +149,7 @@ func run(ctx context.Context, r Request, ev pipelines.Sink) (Report, error) {
 		if err := ctx.Err(); err != nil {
 			return rep, context.Cause(ctx)
 		}
-		ev.Send(pipelines.Event{Kind: pipelines.EventProgress, Name: pipelines.TestName(t), Current: int64(i), Total: int64(len(r.Tests)), Unit: "tests"})
+		ev.Send(pipelines.Event{Kind: pipelines.EventProgress, Current: int64(i), Total: int64(len(r.Tests)), Unit: "tests"})
 		res, err := r.one(ctx, img, t)
 		if err != nil {
 			return rep, fmt.Errorf("%s: %s: %w", r.Artifact.Job, res.Name, err)
