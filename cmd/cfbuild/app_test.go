@@ -54,6 +54,7 @@ func endToEnd() cli.App {
 			add("missing", func(p pipelines.Platform) pipelines.Image {
 				return debian.New(debian.Options{Suite: "bookworm", Include: []string{"coreutilz"}})(s, p)
 			})
+			p.Targets = append(p.Targets, caTargets(s)...)
 			return p
 		},
 		Backends:      []builders.Backend{buildah.Backend()},
