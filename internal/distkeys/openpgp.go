@@ -21,7 +21,7 @@ func openPGP(repository, suite string) []byte {
 		case "7":
 			names = []string{"centos-7"}
 		case "8":
-			names = []string{"centos-official"}
+			names = []string{"centos-official", "centos-extras"}
 		}
 	case "centos-altarch":
 		// Released by the AltArch SIG, with noarch packages of the main release.

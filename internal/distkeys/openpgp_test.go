@@ -104,7 +104,7 @@ func TestKeys(t *testing.T) {
 		{"centos-stream", "9-stream/BaseOS/$basearch/os", "8483C65D 1D997668"},
 		{"centos-stream", "SIGs/10-stream/extras/$basearch/extras-common", "8483C65D 1D997668"},
 		{"centos-vault", "7.9.2009/os/$basearch", "F4A80EB5"},
-		{"centos-vault", "8-stream/BaseOS/$basearch/os", "8483C65D"},
+		{"centos-vault", "8-stream/BaseOS/$basearch/os", "8483C65D 1D997668"},
 		{"centos-altarch", "7.9.2009/updates/$basearch", "305D49D6 F533F4FA F4A80EB5"},
 		{"epel", "9/Everything/$basearch", "3228467C"},
 		{"epel", "next/9/Everything/$basearch", "3228467C"},
