@@ -88,7 +88,7 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	// Ignored are findings that were accepted, and why.
 	Ignored []Ignored `json:"ignored"`
-	// Unused are acceptances that no finding needed.
+	// Unused are what the command line ignores and no finding needed.
 	Unused   []Ignore `json:"unused"`
 	Errors   int      `json:"errors"`
 	Warnings int      `json:"warnings"`
@@ -128,7 +128,7 @@ next:
 		}
 	}
 	for k, i := range ignore {
-		if !used[k] {
+		if !used[k] && i.Image == "" { // whether a target needs what it accepts depends on the site
 			r.Unused = append(r.Unused, i)
 		}
 	}
