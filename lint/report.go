@@ -137,7 +137,7 @@ next:
 
 // Worst says whether there is a finding at or above a severity.
 func (r Report) Worst(least Severity) bool {
-	return r.Errors > 0 || least <= Warning && r.Warnings > 0 || least <= Info && r.Infos > 0
+	return least <= Error && r.Errors > 0 || least <= Warning && r.Warnings > 0 || least <= Info && r.Infos > 0
 }
 
 // Summary is "2 errors, 1 warning, 3 infos; 1 ignored".
