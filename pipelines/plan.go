@@ -170,8 +170,12 @@ type Job struct {
 	Graph    Graph    `json:"graph"`
 }
 
-// NewJob flattens one target for one platform.
+// NewJob flattens one target for one platform and checks the declarations of its
+// tests.
 func NewJob(t Target, p Platform) (Job, error) {
+	if err := CheckTests(t); err != nil {
+		return Job{}, err
+	}
 	g, err := t.Build(p).Graph()
 	if err != nil {
 		return Job{}, fmt.Errorf("target %s for %s: %w", t.Name, p, err)

@@ -30,6 +30,8 @@ type runFlags struct {
 	progress           *choice
 	json               bool
 	noCache, keep      bool
+	test               bool
+	junit              string
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -68,6 +70,8 @@ func (p *program) runCommand() *cobra.Command {
 	fl.IntVar(&f.jobs, "jobs", 0, "how many images to build at once (default: one per two processors, at least 2)")
 	fl.BoolVar(&f.noCache, "no-cache", false, "run every step again")
 	fl.BoolVar(&f.keep, "keep", false, "leave a failed step's container for inspection")
+	fl.BoolVar(&f.test, "test", false, "run the image tests that the targets declare, on every platform; what does not\npass is not written or pushed")
+	fl.StringVar(&f.junit, "junit", "", "write the results of --test to `FILE` as JUnit XML")
 	fl.StringArrayVar(&f.secrets, "secret", nil, "`id=NAME,src=FILE` or id=NAME,env=VAR, for steps that ask for it")
 	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
 	return cmd
@@ -115,6 +119,9 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 		if err := step(); err != nil {
 			return r, err
 		}
+	}
+	if f.junit != "" && !f.test {
+		return r, usagef("add --test", "--junit %q: nothing is tested", f.junit)
 	}
 	if f.jobs < 0 {
 		return r, usagef("", "--jobs \"%d\": is negative", f.jobs)
@@ -169,6 +176,7 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		built, left, err := p.built(ctx, r, e)
 		rep.LeftOut = left
 		rep.built(built)
+		err = errors.Join(err, p.tested(ctx, r, e, &built, rep, err))
 		if ctx.Err() != nil || len(built.Artifacts) == 0 {
 			return errors.Join(err, ctx.Err())
 		}

@@ -2,8 +2,8 @@ package archive
 
 import (
 	"slices"
-	"strings"
 
+	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/internal/httpx"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
@@ -72,26 +72,5 @@ func (r Release) Platforms() []pipelines.Platform {
 	return slices.Compact(out)
 }
 
-// HTTPFor gives a client that trusts the site's CAs for building and uses its
-// proxies. Keep one for a whole run: connections are reused.
-func HTTPFor(s site.Site) (*httpx.Client, error) {
-	o := httpx.Options{Proxy: httpx.Proxy(s.Proxy)}
-	for _, ca := range s.BuildCAs() {
-		o.CAs = append(o.CAs, ca.PEM)
-	}
-	return httpx.New(o)
-}
-
-// join makes a URL of a base, without a trailing slash, and a relative path.
-func join(base, path string) string { return base + "/" + path }
-
-// bases cleans mirror URLs.
-func bases(mirrors []string) []string {
-	var out []string
-	for _, m := range mirrors {
-		if m = strings.TrimRight(m, "/"); m != "" && !slices.Contains(out, m) {
-			out = append(out, m)
-		}
-	}
-	return out
-}
+// HTTPFor is [fetch.HTTPFor].
+func HTTPFor(s site.Site) (*httpx.Client, error) { return fetch.HTTPFor(s) }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/internal/httpx"
 	"github.com/cfbuild/cfbuild/pipelines"
 )
@@ -44,7 +45,7 @@ func (c *Client) Packages(ctx context.Context, s *Suite, arch string, ev pipelin
 			}
 		}
 	}
-	ms := newMirrors(s.Mirrors)
+	ms := fetch.NewMirrors(s.Mirrors)
 	lists := make([][]*Package, len(names))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, dir := range names {
@@ -87,7 +88,7 @@ func (r Release) pick(dir string) (name string, err error) {
 }
 
 // index fetches and parses one index file.
-func (c *Client) index(ctx context.Context, s *Suite, ms *mirrors, dir, arch string) ([]*Package, error) {
+func (c *Client) index(ctx context.Context, s *Suite, ms *fetch.Mirrors, dir, arch string) ([]*Package, error) {
 	name, err := s.Release.pick(dir)
 	if err != nil {
 		return nil, err
@@ -95,18 +96,18 @@ func (c *Client) index(ctx context.Context, s *Suite, ms *mirrors, dir, arch str
 	f := s.Release.files[name]
 	base := "dists/" + s.Source.Suite + "/"
 	sum := hex.EncodeToString(f.sha256[:])
-	w := want{what: fmt.Sprintf("index %s of %s", name, s.Source.Suite), sha256: sum, size: f.size}
+	w := fetch.Want{What: fmt.Sprintf("index %s of %s", name, s.Source.Suite), SHA256: sum, Size: f.size}
 	if s.Release.ByHash {
-		w.paths = append(w.paths, base+path.Dir(name)+"/by-hash/SHA256/"+sum)
+		w.Paths = append(w.Paths, base+path.Dir(name)+"/by-hash/SHA256/"+sum)
 	}
-	w.paths = append(w.paths, base+name)
-	file, err := c.blob(ctx, w, ms, func(int64) {})
+	w.Paths = append(w.Paths, base+name)
+	file, err := c.fetcher().Blob(ctx, w, ms, func(int64) {})
 	if err != nil {
 		return nil, err
 	}
 	in, err := os.Open(file)
 	if err != nil {
-		return nil, &cacheError{c.CacheDir, err}
+		return nil, &fetch.CacheError{Dir: c.CacheDir, Err: err}
 	}
 	defer in.Close()
 	limit := int64(maxIndex)
@@ -115,8 +116,8 @@ func (c *Client) index(ctx context.Context, s *Suite, ms *mirrors, dir, arch str
 	}
 	component, _, _ := strings.Cut(dir, "/binary-")
 	var pkgs []*Package
-	err = decompress(path.Ext(name), in, func(r io.Reader) error {
-		pkgs, err = parsePackages(&limited{r, limit}, arch, component, s)
+	err = fetch.Decompress(path.Ext(name), in, func(r io.Reader) error {
+		pkgs, err = parsePackages(fetch.Limit(r, limit), arch, component, s)
 		return err
 	})
 	if err != nil {
@@ -126,20 +127,6 @@ func (c *Client) index(ctx context.Context, s *Suite, ms *mirrors, dir, arch str
 		return nil, fmt.Errorf("index %s of %s: %w", name, s.Source.Suite, err)
 	}
 	return pkgs, nil
-}
-
-// limited fails on a file that unpacks to more than it should.
-type limited struct {
-	r    io.Reader
-	left int64
-}
-
-func (l *limited) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
-		return 0, mismatch("it unpacks to more than the release file says")
-	}
-	return n, err
 }
 
 // unobtainable says whether another release may help: no mirror had an index as

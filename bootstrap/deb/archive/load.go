@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
 )
@@ -76,11 +77,5 @@ func (c *Client) packagesOrOlder(ctx context.Context, s *Suite, arch string, ev 
 	return s, nil, err
 }
 
-// Mirrors gives the base URLs of a source: its own, or the site's for its
-// repository.
-func Mirrors(src pipelines.PackageSource, st site.Site) []string {
-	if len(src.Mirrors) > 0 {
-		return src.Mirrors
-	}
-	return st.URLs(src.Repository)
-}
+// Mirrors is [fetch.MirrorsOf].
+func Mirrors(src pipelines.PackageSource, st site.Site) []string { return fetch.MirrorsOf(src, st) }

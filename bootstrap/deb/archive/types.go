@@ -4,27 +4,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cfbuild/cfbuild/internal/httpx"
+	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/pipelines"
 )
 
 // Client reads Debian archives. It may be used by several goroutines at once, and
-// several processes may share CacheDir. The zero value lacks HTTP and CacheDir,
-// which must be set; nothing is changed by its methods.
-type Client struct {
-	// HTTP fetches.
-	HTTP *httpx.Client
-	// CacheDir holds metadata (dists/) and content-addressed files
-	// (blobs/sha256/). It is created where missing.
-	CacheDir string
-	// Offline uses the cache only: metadata as it was last seen.
-	Offline bool
-	// Jobs is how many files are downloaded at once, default 8.
-	Jobs int
-	// Grace is how long the other mirrors of a suite are waited for once one
-	// has answered well, default 1 s: the freshest answer wins.
-	Grace time.Duration
-}
+// several processes may share CacheDir. HTTP and CacheDir must be set; nothing is
+// changed by its methods.
+type Client fetch.Client
+
+// fetcher is the client of all kinds of repositories.
+func (c *Client) fetcher() *fetch.Client { return (*fetch.Client)(c) }
 
 // Suite is one suite of a repository, its signature verified.
 type Suite struct {
@@ -59,6 +49,12 @@ type Release struct {
 	separateAll bool
 	files       map[string]file
 }
+
+// ID and Made make it [fetch.Metadata].
+func (r *Release) ID() string { return r.Digest }
+
+// Made is its date.
+func (r *Release) Made() time.Time { return r.Date }
 
 // file is one index file of a release.
 type file struct {
