@@ -253,6 +253,8 @@ func TestHostile(t *testing.T) {
 		"whiteout of none":   archive(t, file("d/.wh.", "")),
 		"through a link":     archive(t, link("d", "/etc"), file("d/passwd", "")),
 		"through a link, ii": archive(t, dir("d/e"), file("d/e/passwd", ""), link("d", "/etc")),
+		"the root a file":    archive(t, file(".", "")),
+		"the root a link":    archive(t, link(".", "/etc")),
 		"below a file":       archive(t, file("d", ""), file("d/passwd", "")),
 	} {
 		l, d := layout(t, archive(t, dir("d/")), a)

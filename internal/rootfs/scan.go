@@ -170,6 +170,9 @@ func (s *scan) add(h *tar.Header, r io.Reader, nth int) error {
 	if err != nil {
 		return err
 	}
+	if name == "/" && e.Type != Dir {
+		return fmt.Errorf("%w: the root is a %s", ErrHostile, e.Type)
+	}
 	s.at[name] = e
 	s.entries = append(s.entries, e)
 	if e.Type != File || e.Hard != "" {
