@@ -88,7 +88,7 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 	// Ignored are findings that were accepted, and why.
 	Ignored []Ignored `json:"ignored"`
-	// Unused are acceptances that no finding needed.
+	// Unused are what the command line ignores and no finding needed.
 	Unused   []Ignore `json:"unused"`
 	Errors   int      `json:"errors"`
 	Warnings int      `json:"warnings"`
@@ -128,7 +128,7 @@ next:
 		}
 	}
 	for k, i := range ignore {
-		if !used[k] {
+		if !used[k] && i.Image == "" { // whether a target needs what it accepts depends on the site
 			r.Unused = append(r.Unused, i)
 		}
 	}
@@ -137,7 +137,7 @@ next:
 
 // Worst says whether there is a finding at or above a severity.
 func (r Report) Worst(least Severity) bool {
-	return r.Errors > 0 || least <= Warning && r.Warnings > 0 || least <= Info && r.Infos > 0
+	return least <= Error && r.Errors > 0 || least <= Warning && r.Warnings > 0 || least <= Info && r.Infos > 0
 }
 
 // Summary is "2 errors, 1 warning, 3 infos; 1 ignored".

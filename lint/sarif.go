@@ -112,7 +112,7 @@ func (r Report) WriteSARIF(w io.Writer, version string, p Paths) error {
 
 func (f Finding) sarif(index map[string]int, p Paths) sarifResult {
 	out := sarifResult{RuleID: f.Rule, RuleIndex: index[f.Rule], Level: sarifLevels[f.Severity],
-		Message: sarifMessage{f.Image + ": " + f.Message + ". " + f.Fix + "."}, PartialFingerprints: map[string]string{"cfbuild/v1": f.Fingerprint},
+		Message: sarifMessage{f.Image + ": " + f.Message + " (" + f.Fix + ")"}, PartialFingerprints: map[string]string{"cfbuild/v1": f.Fingerprint},
 		Properties: map[string]any{"image": f.Image, "subject": f.Subject}}
 	if len(f.Platforms) > 0 {
 		out.Properties["platforms"] = f.Platforms

@@ -41,6 +41,7 @@ func (c command) verb() (string, []string) {
 			if slices.Contains([]string{"-o", "-c", "-t", "--root", "--installroot", "-p", "-X"}, w) {
 				i++ // the option's value
 			}
+		case verb == "" && strings.HasPrefix(w, "$"): // a variable that holds options
 		case verb == "":
 			verb = w
 		default:
