@@ -69,18 +69,16 @@ func owners(b *strings.Builder, late []unpack.Late) {
 	awk -F: -v n="$2" '$1 == n { print $3; exit }' /etc/$1
 }
 owners() {
-	while read -r user group mode path; do
-		uid=$(number passwd "$user")
-		gid=$(number group "$group")
-		chown -h "$uid:$gid" "$path"
+	while read -r user uid group gid mode path; do
+		n=$(number passwd "$user") m=$(number group "$group")
+		chown -h "${n:-$uid}:${m:-$gid}" "$path"
 		[ "$mode" = - ] || chmod "$mode" "$path"
 	done <<END
 `)
 	marks := map[string]bool{}
 	var seds strings.Builder
 	for _, l := range late {
-		user, group := fallback(l.User), fallback(l.Group)
-		fmt.Fprintf(b, "%s %s %s %s\n", user, group, modeOf(l), l.Path)
+		fmt.Fprintf(b, "%s %d %s %d %s %s\n", orNobody(l.User), l.UID, orNobody(l.Group), l.GID, modeOf(l), l.Path)
 		for _, m := range []struct{ file, name, mark string }{{"passwd", l.User, unpack.UserMark(l.User, l.UID)}, {"group", l.Group, unpack.GroupMark(l.Group, l.GID)}} {
 			if m.name == "" || marks[m.mark] {
 				continue
@@ -96,8 +94,8 @@ owners() {
 	b.WriteString("END\n}\ndatabase() {\n" + seds.String() + "}\n")
 }
 
-// fallback is a name that nobody has, so that chown leaves that part alone.
-func fallback(name string) string {
+// orNobody is a name that nobody has in place of none: the number counts then.
+func orNobody(name string) string {
 	if name == "" {
 		return "-"
 	}

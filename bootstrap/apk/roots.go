@@ -9,6 +9,7 @@ import (
 
 	"github.com/cfbuild/cfbuild/bootstrap"
 	"github.com/cfbuild/cfbuild/bootstrap/apk/unpack"
+	"github.com/cfbuild/cfbuild/bootstrap/apk/version"
 	"github.com/cfbuild/cfbuild/bootstrap/rootcache"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -65,7 +66,10 @@ func (a *apks) build(ctx context.Context, r bootstrap.Request, set selection, la
 	}
 	ev, done := stage(r, "unpack", "unpack packages")
 	defer func() { done(fmt.Sprintf("%d files, %d MB", sum.Entries, sum.Size/1e6), err) }()
-	u, err := unpack.New(unpack.Options{Arch: set.Arch, World: set.World, Epoch: set.Epoch, SpoolDir: tmp})
+	u, err := unpack.New(unpack.Options{Arch: set.Arch, World: set.World, Epoch: set.Epoch, SpoolDir: tmp,
+		Version3: slices.ContainsFunc(set.Packages, func(p chosen) bool {
+			return p.Name == "apk-tools" && version.Compare(p.Version, "3_alpha") >= 0
+		})})
 	if err != nil {
 		return img, sum, err
 	}

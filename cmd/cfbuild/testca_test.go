@@ -11,7 +11,7 @@ import (
 // caTargets are images with clients for the inspection proof.
 func caTargets(s site.Site) []pipelines.Target {
 	small := []string{"ca-certificates", "curl", "wget", "git", "openssl", "python3-pip", "liblwp-protocol-https-perl"}
-	all := append(small[:len(small):len(small)], "python3-requests", "nodejs", "npm", "default-jre-headless", "r-base-core", "ruby", "golang-go", "dnf", "zypper")
+	all := append(small[:len(small):len(small)], "python3-requests", "python3-venv", "nodejs", "npm", "default-jre-headless", "r-base-core", "ruby", "golang-go", "dnf", "zypper")
 	var out []pipelines.Target
 	add := func(name, suite string, include []string, then ...pipelines.Step) {
 		out = append(out, pipelines.Target{Name: name, Build: func(p pipelines.Platform) pipelines.Image {
@@ -21,5 +21,6 @@ func caTargets(s site.Site) []pipelines.Target {
 	add("ca11", "bullseye", small)
 	add("ca12", "bookworm", all)
 	add("ca13", "trixie", append(small[:len(small):len(small)], "nodejs", "default-jre-headless"))
+	add("cabare", "bookworm", all, pipelines.Configure{Env: map[string]string{"NODE_EXTRA_CA_CERTS": "", "REQUESTS_CA_BUNDLE": ""}})
 	return out
 }

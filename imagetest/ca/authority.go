@@ -107,10 +107,13 @@ func (a *Authority) Leaf(host string) (*tls.Certificate, error) {
 		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
 	}
-	if ip := net.ParseIP(host); ip != nil {
-		t.IPAddresses = []net.IP{ip}
-	} else {
+	switch ip := net.ParseIP(host); {
+	case ip == nil:
 		t.DNSNames = []string{host}
+	case ip.IsLoopback(): // Java names no host that has no dot in it
+		t.DNSNames, t.IPAddresses = []string{"localhost"}, []net.IP{ip}
+	default:
+		t.IPAddresses = []net.IP{ip}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, a.leafKey.Public(), a.key)
 	if err != nil {

@@ -1,9 +1,6 @@
 package ca
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Client is a program that checks certificates.
 type Client struct {
@@ -32,8 +29,10 @@ const rpmRepo = `mkdir "$W/repos"
 printf '[proof]\nname=proof\nbaseurl=%s/rpm\nenabled=1\ngpgcheck=0\nrepo_gpgcheck=0\nskip_if_unavailable=0\nautorefresh=1\ntype=rpm-md\n' "$U" > "$W/repos/proof.repo"
 `
 
-const dnf = rpmRepo + `%[1]s -y --setopt=reposdir="$W/repos" --setopt=cachedir="$W/cache" --setopt=retries=1 makecache
-`
+// dnf and its like fetch the indexes of that repository alone.
+func dnf(name string) string {
+	return rpmRepo + name + ` -y --setopt=reposdir="$W/repos" --setopt=cachedir="$W/cache" --setopt=retries=1 makecache`
+}
 
 // apt in directories of its own; APT::Sandbox::User is root so that it can read them.
 const apt = `mkdir -p "$W/lists/partial" "$W/cache/archives/partial"
@@ -45,6 +44,13 @@ apt-get $o update
 apt-get $o download cfbuild-proof
 test -s cfbuild-proof_1.0_all.deb
 `
+
+// pip takes one wheel from a page of links: whatever indexes are configured stay out
+// of it.
+func pip(command string) string {
+	return command + ` download --no-index --find-links "$U/simple/cfbuild-proof/" --no-deps --no-cache-dir --disable-pip-version-check --retries 0 -d "$W" cfbuild-proof
+test -s "$W"/cfbuild_proof-1.0-py3-none-any.whl`
+}
 
 const node = `require('https').get(process.argv[1], r => { r.pipe(process.stdout); r.on('end', () => process.exit(r.statusCode == 200 ? 0 : 1)) }).on('error', e => { console.error(e.message); process.exit(1) })`
 
@@ -69,7 +75,8 @@ func Clients() []Client {
 		{"openssl", has("openssl"), `printf 'GET /%s/file HTTP/1.0\r\nHost: %s\r\n\r\n' "${U##*/}" "$HOST" | openssl s_client -quiet -verify_return_error -verify_hostname "$HOST" -servername "$HOST" -connect "$HOST:$PORT"`},
 		{"python", has("python3"), `python3 -c "` + urllib + `" "$U/file"`},
 		{"python requests", "python3 -c 'import requests'", `python3 -c 'import sys, requests; r = requests.get(sys.argv[1], timeout=60); r.raise_for_status(); sys.stdout.write(r.text)' "$U/file"`},
-		{"pip", "python3 -m pip --version", `python3 -m pip download --no-index --find-links "$U/simple/cfbuild-proof/" --no-deps --no-cache-dir --disable-pip-version-check --retries 0 -d "$W" cfbuild-proof; test -s "$W"/cfbuild_proof-1.0-py3-none-any.whl`},
+		{"pip", "python3 -m pip --version", pip("python3 -m pip")},
+		{"pip in a venv", "python3 -c 'import venv, ensurepip'", `python3 -m venv "$W/venv"; ` + pip(`"$W/venv/bin/pip"`)},
 		{"node", has("node"), "cat > \"$W/get.js\" <<'EOF'\n" + node + "\nEOF\nnode -e \"$(cat \"$W/get.js\")\" \"$U/file\""},
 		{"npm", has("npm"), `cd "$W"; npm pack cfbuild-proof --registry "$U/npm/" --cache "$W/cache" --fetch-retries 0 --no-update-notifier; test -s cfbuild-proof-1.0.0.tgz`},
 		{"java", has("java"), `java -cp "$A" ` + javaClass + ` "$U/file"`},
@@ -82,9 +89,9 @@ func Clients() []Client {
 		{"mamba", has("mamba"), `mamba search --override-channels -c "$U/conda" cfbuild-proof`},
 		{"micromamba", has("micromamba"), `micromamba search --override-channels -c "$U/conda" cfbuild-proof`},
 		{"apt", has("apt-get"), apt},
-		{"dnf", has("dnf"), fmt.Sprintf(dnf, "dnf")},
-		{"yum", has("yum"), fmt.Sprintf(dnf, "yum")},
-		{"microdnf", has("microdnf"), fmt.Sprintf(dnf, "microdnf")},
+		{"dnf", has("dnf"), dnf("dnf")},
+		{"yum", has("yum"), dnf("yum")},
+		{"microdnf", has("microdnf"), dnf("microdnf")},
 		{"zypper", has("zypper"), rpmRepo + `zypper --non-interactive --no-gpg-checks --reposd-dir "$W/repos" --cache-dir "$W/cache" refresh --force proof`},
 		{"apk", has("apk"), `echo "$U/apk" > "$W/repositories"; apk --allow-untrusted --repositories-file "$W/repositories" update`},
 	}

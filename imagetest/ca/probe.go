@@ -211,27 +211,34 @@ func read(ctx context.Context, dir string, platform pipelines.Platform, served m
 	return out, nil
 }
 
-// telling picks the line that says what went wrong: the first about certificates,
-// else the last.
+// telling picks the line that says what went wrong: the last about certificates,
+// else the last about TLS, else the last. Lines of a stack are passed over.
 func telling(r Ran) string {
-	last := ""
+	best, rank := "", -1
 	for line := range strings.Lines(r.Output) {
 		line = strings.TrimSpace(line)
-		if line == "" {
+		first, _, _ := strings.Cut(line, " ")
+		if line == "" || first == "at" || first == "from" || first == "File" {
 			continue
 		}
-		last = line
-		words := strings.FieldsFunc(strings.ToLower(line), func(c rune) bool { return c == ' ' || c == '\'' || c == '"' })
-		for _, w := range words {
-			if !strings.Contains(w, "://") && (strings.Contains(w, "cert") || strings.Contains(w, "ssl") || strings.Contains(w, "tls") || strings.Contains(w, "pkix")) {
-				return line
+		n := 0
+		for w := range strings.FieldsSeq(strings.ToLower(line)) {
+			switch {
+			case strings.Contains(w, "://"), strings.Contains(w, ".html"):
+			case strings.Contains(w, "cert"):
+				n = max(n, 2)
+			case strings.Contains(w, "ssl"), strings.Contains(w, "tls"), strings.Contains(w, "pkix"):
+				n = max(n, 1)
 			}
 		}
+		if n >= rank {
+			best, rank = line, n
+		}
 	}
-	if last == "" && r.Exit == 124 {
+	if best == "" && r.Exit == 124 {
 		return "took too long"
 	}
-	return last
+	return best
 }
 
 // hasShell reads the image, which no program of it has to run for.

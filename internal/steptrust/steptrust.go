@@ -20,6 +20,8 @@ const (
 	Lone = "/run/cfbuild/site-ca.pem"
 	// APT is a configuration that names Merged.
 	APT = "/run/cfbuild/apt.conf"
+	// Java is a key store of what is in Merged.
+	Java = "/run/cfbuild/ca.jks"
 )
 
 // Env gives the variables. They are the weakest: what the image or the step sets
@@ -34,6 +36,8 @@ func Env() map[string]string {
 		"PIP_CERT":            Merged,
 		"NODE_EXTRA_CA_CERTS": Lone,
 		"APT_CONFIG":          APT, // read before the image's own apt.conf, which counts before it
+		// Java has no variable for its store alone; it says on stderr that it read this.
+		"JAVA_TOOL_OPTIONS": "-Djavax.net.ssl.trustStore=" + Java + " -Djavax.net.ssl.trustStoreType=JKS",
 	}
 }
 
@@ -48,6 +52,7 @@ func Files(cas []site.Certificate, system []byte) map[string][]byte {
 	return map[string][]byte{
 		Merged: Join(system, lone),
 		Lone:   lone,
+		Java:   JKS(Join(system, lone)),
 		APT:    []byte("Acquire::https::CAInfo \"" + Merged + "\";\n"),
 	}
 }

@@ -15,7 +15,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("%q, %q", got[Merged], got[Lone])
 	}
 	for k, v := range Env() {
-		if _, ok := got[v]; !ok {
+		if _, ok := got[v]; !ok && k != "JAVA_TOOL_OPTIONS" {
 			t.Errorf("%s names %s, which is not made", k, v)
 		}
 	}

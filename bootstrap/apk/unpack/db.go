@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/cfbuild/cfbuild/bootstrap/apk/index"
-	"github.com/cfbuild/cfbuild/bootstrap/apk/version"
 )
 
 // database gives the files of apk's own records (apk-tools' database.c is what reads
@@ -33,7 +32,7 @@ func (u *Unpacker) database() (map[string][]byte, error) {
 		return nil, err
 	}
 	name := "lib/apk/db/scripts.tar"
-	if u.toolsVersion3() {
+	if u.o.Version3 {
 		name += ".gz"
 		var z bytes.Buffer
 		w := gzip.NewWriter(&z)
@@ -50,14 +49,6 @@ func (u *Unpacker) database() (map[string][]byte, error) {
 		"etc/apk/world":        []byte(strings.Join(world, "\n") + "\n"),
 		"etc/apk/arch":         []byte(u.o.Arch + "\n"),
 	}, nil
-}
-
-// toolsVersion3 says whether the root's own apk is of version 3, which keeps scripts
-// compressed. It reads the other form too, and goes on in the form it finds.
-func (u *Unpacker) toolsVersion3() bool {
-	return slices.ContainsFunc(u.pkgs, func(in *installed) bool {
-		return in.Name == "apk-tools" && version.Compare(in.Version, "3_alpha") >= 0
-	})
 }
 
 // write is one stanza of the database: the fields of the index, what the package
@@ -186,5 +177,8 @@ func scriptsTar(pkgs []*installed) ([]byte, error) {
 			w.Write(s) // a bytes.Buffer does not fail
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }

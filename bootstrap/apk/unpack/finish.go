@@ -56,6 +56,12 @@ func (u *Unpacker) Finish(ctx context.Context, w io.Writer) (Summary, error) {
 			return sum, err
 		}
 	}
+	if err := u.put("lib/apk/db/lock", nil, 0o600); err != nil {
+		return sum, err
+	}
+	if _, err := u.dir("var/cache/apk", true); err != nil {
+		return sum, err
+	}
 	for _, s := range sum.Scripts {
 		in := u.pkgs[slices.IndexFunc(u.pkgs, func(p *installed) bool { return p.Name == s.Package })]
 		if err := u.put(strings.TrimPrefix(s.Path, "/"), in.c.Scripts[s.Kind], 0o755); err != nil {

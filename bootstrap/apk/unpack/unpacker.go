@@ -20,6 +20,9 @@ import (
 type Options struct {
 	// Arch in apk's terms, "x86_64".
 	Arch string
+	// Version3: the root's own apk is of version 3, which keeps its scripts
+	// compressed (and reads the other form too), and keeps files called .keep_….
+	Version3 bool
 	// World are the lines of /etc/apk/world.
 	World []string
 	// Epoch bounds time stamps.
@@ -127,7 +130,7 @@ func (u *Unpacker) entries(ctx context.Context, in *installed, data *tar.Reader)
 		}
 		if h.Typeflag == tar.TypeDir {
 			err = u.addDir(in, name, h)
-		} else if !strings.HasPrefix(path.Base(name), ".keep_") {
+		} else if u.o.Version3 || !strings.HasPrefix(path.Base(name), ".keep_") {
 			err = u.addFile(in, name, h, data)
 		}
 		if err != nil {

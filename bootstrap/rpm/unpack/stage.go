@@ -24,6 +24,7 @@ type node struct {
 	children map[string]*node
 	offset   int64  // in the spool
 	data     []byte // instead of the spool
+	local    string // file of the host, instead of the spool
 	target   *node  // of a hard link
 	written  string // path under which a file with links was written
 	caps     string
@@ -250,6 +251,12 @@ func (s *Stage) PutFile(p string, mode uint32, data []byte) error {
 	return s.put("stage", p, &node{file: rpmfile.File{Path: p, Mode: rpmfile.ModeRegular | mode, User: "root", Group: "root", MTime: s.epoch, Size: int64(len(data))}, data: data})
 }
 
+// PutLocal makes a file of the stage's own, root:root, with the content of a file of
+// the host, which has size bytes and stays until [Stage.Write].
+func (s *Stage) PutLocal(p, local string, size int64) error {
+	return s.put("stage", p, &node{file: rpmfile.File{Path: p, Mode: rpmfile.ModeRegular | 0o644, User: "root", Group: "root", MTime: s.epoch, Size: size}, local: local})
+}
+
 // PutDir makes a directory of the stage's own, root:root.
 func (s *Stage) PutDir(p string, mode uint32) error {
 	d := s.newDir()
@@ -380,6 +387,15 @@ func (e *emitter) write(n *node, p string) error {
 	}
 	if src.data != nil {
 		_, err := e.tw.Write(src.data)
+		return err
+	}
+	if src.local != "" {
+		in, err := os.Open(src.local)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		_, err = io.CopyN(e.tw, in, f.Size)
 		return err
 	}
 	_, err := io.Copy(e.tw, io.NewSectionReader(e.s.spool, src.offset, f.Size))
