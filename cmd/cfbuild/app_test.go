@@ -59,6 +59,7 @@ func endToEnd() cli.App {
 				return debian.New(debian.Options{Suite: "bookworm", Include: []string{"coreutilz"}})(s, p)
 			})
 			p.Targets = append(p.Targets, caTargets(s)...)
+			p.Targets = append(p.Targets, lintTargets(s)...)
 			return p
 		},
 		Backends:      []builders.Backend{buildah.Backend()},

@@ -40,6 +40,7 @@ func TestSameDigests(t *testing.T) {
 		}
 	}
 	imageTests(t, first)
+	lintImages(t, first)
 	again := first.run("debian12", "--platform", both, "--no-cache")
 	fresh := newWorld(t, nil).run("debian12", "--platform", both)
 	all := map[string]map[string]string{"warm": warm.digests(), "--no-cache": again.digests(), "another empty cache": fresh.digests()}
