@@ -13,7 +13,10 @@ var (
 	envRE    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	idRE     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 	digestRE = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
-	pkgRE    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?$`)
+	// Debian policy 5.6.1, with an architecture as apt has it.
+	debNameRE = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?$`)
+	// rpm's and apk's: letters of both cases, '_' too; rpm(8) NAME.ARCH is in it.
+	nameRE = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_+.-]*$`)
 )
 
 // checkNode says what is wrong with one operation, with the author's line.
@@ -101,7 +104,7 @@ type complain func(cause, fix string) error
 
 func checkBootstrap(o Bootstrap, bad complain) error {
 	if o.Method == "" {
-		return bad("has no method", `set Method to "deb"`)
+		return bad("has no method", `set Method to "deb", "rpm" or "apk"`)
 	}
 	if len(o.Sources) == 0 {
 		return bad("has no package source", "name at least one repository and suite")
@@ -115,11 +118,20 @@ func checkBootstrap(o Bootstrap, bad complain) error {
 		}
 	}
 	for _, p := range slices.Concat(o.Include, o.Exclude) {
-		if !pkgRE.MatchString(p) {
+		if !packageName(o.Method).MatchString(p) {
 			return bad(fmt.Sprintf("%q is not a package name", p), "")
 		}
 	}
 	return nil
+}
+
+// packageName is what packages are called where a bootstrapper of that method gets
+// them. Names never hold what a shell or a file system gives a meaning to.
+func packageName(method string) *regexp.Regexp {
+	if method == "deb" {
+		return debNameRE
+	}
+	return nameRE
 }
 
 func checkRun(o Run, bad complain) error {
@@ -154,6 +166,11 @@ func checkRun(o Run, bad complain) error {
 	for _, m := range o.Mounts {
 		if why := or(absolute(m.Src), absolute(m.Target)); why != "" || path.Clean(m.Target) == "/" {
 			return bad(fmt.Sprintf("mount of %q on %q %s", m.Src, m.Target, or(why, "is the root")), "")
+		}
+	}
+	for _, r := range o.Roots {
+		if why := absolute(r); why != "" || path.Clean(r) == "/" {
+			return bad(fmt.Sprintf("root %q %s", r, or(why, "is the image's own")), "")
 		}
 	}
 	for _, c := range o.Caches {

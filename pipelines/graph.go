@@ -71,6 +71,9 @@ func (f *flattener) visit(n *node) (string, error) {
 	if id, ok := f.ids[n]; ok {
 		return id, nil
 	}
+	if n.invalid != nil {
+		return "", n.invalid
+	}
 	var inputs []string
 	for _, in := range n.inputs {
 		id, err := f.visit(in)

@@ -10,11 +10,23 @@ type node struct {
 	inputs   []*node // base first, then Copy.From or Run.Mounts' images in order
 	platform Platform
 	where    Position
+	invalid  *InvalidError // instead of op: see Invalid
 }
 
 // From starts an image for one platform at a source.
 func From(p Platform, src Source) Image {
 	return Image{&node{op: src, platform: p.Normalize(), where: caller()}}
+}
+
+// Invalid is an image that cannot be made, for recipes whose options make no
+// sense: [Image.Graph] of it, and of whatever is built on it or copies from it, gives
+// the error. Where it names no line, the author's is filled in.
+func Invalid(p Platform, e InvalidError) Image {
+	n := &node{platform: p.Normalize(), where: caller(), invalid: &e}
+	if e.Where == (Position{}) {
+		e.Where = n.where
+	}
+	return Image{n}
 }
 
 // Then adds steps in order.

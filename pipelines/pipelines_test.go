@@ -195,20 +195,23 @@ func TestMounts(t *testing.T) {
 func TestErrorsNameTheAuthorsLine(t *testing.T) {
 	other := From(arm64, Scratch{})
 	for want, img := range map[string]Image{
-		"needs exactly one of Shell and Args":   base().Then(Run{}),
-		"not absolute":                          base().Then(File{Path: "etc/x"}),
-		"holds a .. element":                    base().Then(Remove{Paths: []string{"/a/../b"}}),
-		"is the root":                           base().Then(Remove{Paths: []string{"/"}}),
-		"has no image to copy from":             base().Then(Copy{Src: []string{"a"}, Dst: "/a"}),
-		"stands on an empty image":              Image{}.Then(Run{Shell: "x"}),
-		"is not an image reference":             From(amd64, Pull{Ref: "https://x/y"}),
-		"more than permission bits":             base().Then(File{Path: "/x", Mode: 0o100644}),
-		"not uid:gid in numbers":                base().Then(File{Path: "/x", Owner: "root:root"}),
-		"network \"bridge\" is unknown":         base().Then(Run{Shell: "x", Network: "bridge"}),
-		"\"A-B\" is not a variable name":        base().Then(Run{Shell: "x", Env: map[string]string{"A-B": ""}}),
-		"has no suite":                          From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian"}}}),
-		"is not a package name":                 From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian", Suite: "x"}}, Include: []string{"a;b"}}),
-		"to a destination that is not a direct": base().Then(Copy{From: other, Src: []string{"/a", "/b"}, Dst: "/c"}),
+		"needs exactly one of Shell and Args":    base().Then(Run{}),
+		"not absolute":                           base().Then(File{Path: "etc/x"}),
+		"holds a .. element":                     base().Then(Remove{Paths: []string{"/a/../b"}}),
+		"is the root":                            base().Then(Remove{Paths: []string{"/"}}),
+		"has no image to copy from":              base().Then(Copy{Src: []string{"a"}, Dst: "/a"}),
+		"stands on an empty image":               Image{}.Then(Run{Shell: "x"}),
+		"is not an image reference":              From(amd64, Pull{Ref: "https://x/y"}),
+		"more than permission bits":              base().Then(File{Path: "/x", Mode: 0o100644}),
+		"not uid:gid in numbers":                 base().Then(File{Path: "/x", Owner: "root:root"}),
+		"network \"bridge\" is unknown":          base().Then(Run{Shell: "x", Network: "bridge"}),
+		"\"A-B\" is not a variable name":         base().Then(Run{Shell: "x", Env: map[string]string{"A-B": ""}}),
+		"has no suite":                           From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian"}}}),
+		"is not a package name":                  From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian", Suite: "x"}}, Include: []string{"a;b"}}),
+		`"NetworkManager" is not a package name`: From(amd64, Bootstrap{Method: "deb", Sources: []PackageSource{{Repository: "debian", Suite: "x"}}, Include: []string{"NetworkManager"}}),
+		`"a/../b" is not a package name`:         From(amd64, Bootstrap{Method: "rpm", Sources: []PackageSource{{Repository: "rocky", Suite: "x"}}, Include: []string{"a/../b"}}),
+		`"-y" is not a package name`:             From(amd64, Bootstrap{Method: "apk", Sources: []PackageSource{{Repository: "alpine", Suite: "x"}}, Exclude: []string{"-y"}}),
+		"to a destination that is not a direct":  base().Then(Copy{From: other, Src: []string{"/a", "/b"}, Dst: "/c"}),
 	} {
 		_, err := img.Graph()
 		var inv *InvalidError
@@ -268,5 +271,26 @@ func TestForeignModuleNeedsNoTags(t *testing.T) {
 	cmd.Env = append(os.Environ(), "GOFLAGS=-buildvcs=false", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// An image that a recipe refused has the line it was made on where none is given.
+func TestInvalid(t *testing.T) {
+	_, err := Invalid(HostPlatform(), InvalidError{What: "recipe x", Cause: "cannot be"}).Then(Run{Shell: "true"}).Graph()
+	if err == nil || !strings.Contains(err.Error(), "pipelines/pipelines_test.go:") || !strings.HasSuffix(err.Error(), ": recipe x: cannot be") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPackageNames(t *testing.T) {
+	for method, names := range map[string][]string{
+		"deb": {"libstdc++6", "0ad", "gcc-12-base", "libc6:arm64"},
+		"rpm": {"NetworkManager", "gtk2", "libstdc++", "perl-Test_Base", "python3.12", "glibc.i686", "_x"},
+		"apk": {"libstdc++", "py3-Jinja2", "ca-certificates", "font_x"},
+	} {
+		img := From(amd64, Bootstrap{Method: method, Sources: []PackageSource{{Repository: "r", Suite: "x"}}, Include: names})
+		if _, err := img.Graph(); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
 	}
 }

@@ -234,6 +234,18 @@ func (x *executor) mountpoints(o pipelines.Run, r root, shown []root, sc *stageC
 		}
 		sc.Mounts = append(sc.Mounts, sm)
 	}
+	for _, dir := range o.Roots {
+		for _, sub := range []string{"dev", "proc"} {
+			if _, err := p.dir(path.Join(dir, sub)); err != nil {
+				return p, fmt.Errorf("root %s: %w", dir, err)
+			}
+		}
+		at, err := r.resolve(dir, true)
+		if err != nil {
+			return p, fmt.Errorf("root %s: %w", dir, err)
+		}
+		sc.Roots = append(sc.Roots, at)
+	}
 	for _, c := range o.Caches {
 		id := c.ID
 		if id == "" {

@@ -38,6 +38,7 @@ func endToEnd() cli.App {
 	return cli.App{
 		Pipeline: func(s site.Site) pipelines.Pipeline {
 			p := recipes.Pipeline(s)
+			withTests(&p, s)
 			add := func(name string, build func(pipelines.Platform) pipelines.Image) {
 				p.Targets = append(p.Targets, pipelines.Target{Name: name, Build: build})
 			}
@@ -62,6 +63,33 @@ func endToEnd() cli.App {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
 		},
 	}
+}
+
+// withTests declares image tests: of debian12 such as run nothing, and a target that
+// is the same image with commands too.
+func withTests(p *pipelines.Pipeline, s site.Site) {
+	native := pipelines.Tests(
+		pipelines.TestPlatform{},
+		pipelines.TestPackage{Name: "libc6", Version: "2.36-*"},
+		pipelines.TestPackage{Name: "curl", Absent: true},
+		pipelines.TestUser{Name: "www-data", UID: "33", Shell: "/usr/sbin/nologin"},
+		pipelines.TestFile{Path: "/bin", Link: "usr/bin"},
+		pipelines.TestFile{Path: "/bin/su", Mode: 0o4755, Owner: "0:0"},
+		pipelines.TestFile{Path: "/etc/os-release", Contains: []string{"VERSION_CODENAME=bookworm"}},
+	)
+	for i := range p.Targets {
+		if p.Targets[i].Name == "debian12" {
+			p.Targets[i].Tests = append(p.Targets[i].Tests, native...)
+		}
+	}
+	build := func(pf pipelines.Platform) pipelines.Image { return debian.Debian12(s, pf) }
+	p.Targets = append(p.Targets, pipelines.Target{Name: "debian12-tests", Build: build, Tests: append(native, pipelines.Tests(
+		pipelines.TestCommand{Name: "architecture", Shell: "uname -m; dpkg --print-architecture; touch /written", Output: []string{"64\na"}},
+		pipelines.TestCommand{Args: []string{"test", "!", "-e", "/written"}},
+		pipelines.TestCommand{Name: "packages are whole", Shell: "dpkg --audit; dpkg --verify"},
+		pipelines.TestCommand{Shell: "exit 3", ExitCode: 3})...)},
+		pipelines.Target{Name: "debian12-wanting", Build: build, Tests: pipelines.Tests(
+			pipelines.TestCommand{Name: "finds nothing", Args: []string{"grep", "bookworm", "/etc/passwd"}})})
 }
 
 // world is a place to run the program in: a state and an output directory, as root
@@ -143,6 +171,11 @@ type report struct {
 		Job, Digest string
 		Platform    string
 		Cached      bool
+	}
+	Tests []struct {
+		Platform string
+		Cached   bool
+		Results  []struct{ Name, Outcome string }
 	}
 	Receipts []struct {
 		Ref, Digest, MediaType string

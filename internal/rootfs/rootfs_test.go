@@ -219,6 +219,11 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%s: %v, want %v", p, err, want)
 		}
 	}
+	for p, want := range map[string]string{"bin/sh": "/usr/bin/sh", "up": "/up", "usr/rel/sh": "/usr/bin/sh", "bin": "/bin", "void": "/void"} {
+		if e, err := f.ResolveLink(p); err != nil || e.Path != want {
+			t.Errorf("not following %s: %v %v, want %s", p, e, err, want)
+		}
+	}
 	if es, err := f.ReadDir("bin"); err != nil || paths(es) != "/usr/bin/sh" {
 		t.Errorf("%v %v", paths(es), err)
 	}

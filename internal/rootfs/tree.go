@@ -125,7 +125,13 @@ var (
 
 // Resolve finds a path and follows symbolic links, the last one too, within the
 // image. Errors: an [fs.PathError] with fs.ErrNotExist, [ErrLoop] or [ErrNotDir].
-func (f *FS) Resolve(p string) (*Entry, error) {
+func (f *FS) Resolve(p string) (*Entry, error) { return f.resolve(p, true) }
+
+// ResolveLink is Resolve, but a symbolic link at the end is not followed: what
+// lstat(2) finds.
+func (f *FS) ResolveLink(p string) (*Entry, error) { return f.resolve(p, false) }
+
+func (f *FS) resolve(p string, last bool) (*Entry, error) {
 	bad := func(err error) (*Entry, error) { return nil, &fs.PathError{Op: "resolve", Path: p, Err: err} }
 	todo := parts(p)
 	at := []*node{f.root}
@@ -144,7 +150,7 @@ func (f *FS) Resolve(p string) (*Entry, error) {
 		if c == nil {
 			return bad(fs.ErrNotExist)
 		}
-		if c.e.Type != Symlink {
+		if c.e.Type != Symlink || (len(todo) == 0 && !last) {
 			at = append(at, c)
 			continue
 		}

@@ -15,6 +15,12 @@ import (
 // Path is the search path of an image's programs, Debian's and Docker's default.
 const Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// Locale is the LC_ALL of images whose C library has it, as all current ones have:
+// bytes are UTF-8, everything else is as in C. It is set for all categories, since
+// a runtime may hand in the LANG of its host, for which an image has no data.
+// (Figure 17 of the ORNL report sets C, in which R and Python lose non-ASCII text.)
+const Locale = "C.UTF-8"
+
 // LabelCA names the certificate authorities that were written into an image
 // besides the public roots, separated by commas: whoever uses the image trusts
 // them too.

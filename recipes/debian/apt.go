@@ -12,11 +12,7 @@ import (
 	"github.com/cfbuild/cfbuild/site"
 )
 
-const (
-	archiveKeys = "/usr/share/keyrings/debian-archive-keyring.gpg"
-	mirrorDir   = "/etc/apt/mirrors"
-	sourcesFile = "/etc/apt/sources.list.d/debian.sources"
-)
+const mirrorDir = "/etc/apt/mirrors"
 
 // Files are what an image gets beyond its packages; no package owns any of them.
 //
@@ -24,30 +20,55 @@ const (
 //     with several mirrors has them in /etc/apt/mirrors/REPOSITORY.list, in the
 //     site's order of preference, read by apt's mirror method: a mirror that
 //     refuses, is slow, or lacks a file costs a time-out, not the run.
+//
 //   - /etc/apt/sources.list: one comment that points there.
+//
 //   - /etc/apt/keyrings/REPOSITORY-site.gpg or .asc: the site's own archive keys,
 //     if it has any for images. Signatures are checked always.
+//
 //   - /etc/apt/apt.conf.d/50cfbuild: apt in a container (no recommended packages, no
 //     caches, no translations, ten seconds for a silent mirror; each with a comment).
+//
 //   - /etc/dpkg/dpkg.cfg.d/50cfbuild: no fsync for each file; a build that is cut
 //     short is thrown away.
+//
 //   - /usr/sbin/policy-rc.d: packages do not start daemons while they are
 //     installed.
 //
-// Variants without apt get none of them.
-func Files(o Options, s site.Site) []pipelines.File {
-	if !o.hasAPT() {
-		return nil
+//   - the configuration of pip, conda, R, CPAN and npm, see [common.Languages].
+//
+// For Ubuntu the file is ubuntu.sources. Variants without apt get none of apt's.
+func Files(o Options, s site.Site, p pipelines.Platform) []pipelines.File {
+	o = o.withRoots(s, p)
+	at := common.LanguagePaths{RProfile: "/etc/R/Rprofile.site"}
+	if o.hasRoots() && !o.NoTrust && len(s.ImageCAs()) > 0 {
+		at.Bundle = bundle
 	}
-	o = o.withRoots(s)
+	languages := o.Languages.Files(s, at)
+	if !o.hasAPT() {
+		return languages
+	}
 	files := []pipelines.File{
-		{Path: "/etc/apt/sources.list", Data: []byte("# See " + sourcesFile + "\n")},
-		{Path: "/etc/apt/apt.conf.d/50cfbuild", Data: []byte(aptConf(o, s))},
-		{Path: "/etc/dpkg/dpkg.cfg.d/50cfbuild", Data: []byte("force-unsafe-io\n")},
+		{Path: "/etc/apt/sources.list", Data: []byte("# See " + o.release().sourcesFile() + "\n")},
+		{Path: "/etc/apt/apt.conf.d/50cfbuild", Data: []byte(aptConf(o, s, p))},
+		{Path: "/etc/dpkg/dpkg.cfg.d/50cfbuild", Data: []byte(dpkgConf)},
 		{Path: "/usr/sbin/policy-rc.d", Mode: 0o755, Data: []byte("#!/bin/sh\n# Packages do not start daemons in an image (invoke-rc.d: 101 is \"forbidden\").\nexit 101\n")},
 	}
+	return slices.Concat(files, aptSources(o, s, p), languages)
+}
+
+const dpkgConf = `# A build that is cut short is thrown away.
+force-unsafe-io
+# Nobody is there to answer: files that this image configured stay as they are.
+force-confdef
+force-confold
+`
+
+// aptSources are the files that say where apt fetches from.
+func aptSources(o Options, s site.Site, p pipelines.Platform) []pipelines.File {
+	var files []pipelines.File
 	var sources strings.Builder
-	for i, r := range o.repositories() {
+	for i, r := range o.repositories(p) {
 		urls := o.imageURLs(s, r.name)
 		uri := ""
 		switch {
@@ -58,7 +79,7 @@ func Files(o Options, s site.Site) []pipelines.File {
 			files = append(files, pipelines.File{Path: path, Data: []byte(mirrorList(urls))})
 			uri = "mirror+file:" + path
 		}
-		signedBy := []string{archiveKeys}
+		signedBy := []string{o.release().keyring()}
 		if k, ok := s.Keyrings[r.name]; ok && !k.BuildOnly {
 			f := keyring(r.name, k)
 			files = append(files, f)
@@ -72,8 +93,12 @@ func Files(o Options, s site.Site) []pipelines.File {
 		}
 		fmt.Fprintf(&sources, "Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\nSigned-By: %s\n",
 			uri, strings.Join(r.suites, " "), strings.Join(o.components(), " "), strings.Join(signedBy, " "))
+		if r.expired {
+			// The archive does not sign anew what no longer changes.
+			sources.WriteString("Check-Valid-Until: no\n")
+		}
 	}
-	return append(files, pipelines.File{Path: sourcesFile, Data: []byte(sources.String())})
+	return append(files, pipelines.File{Path: o.release().sourcesFile(), Data: []byte(sources.String())})
 }
 
 // keyring keeps the form the site gave: apt tells armored keys by the ending.
@@ -100,9 +125,9 @@ func mirrorList(urls []string) string {
 // unless Options.Recommends, and gives up on a silent mirror after ten seconds.
 // With several mirrors the next one is the retry, for a single one there are
 // three.
-func aptConf(o Options, s site.Site) string {
+func aptConf(o Options, s site.Site, p pipelines.Platform) string {
 	retries := 3
-	for _, r := range o.repositories() {
+	for _, r := range o.repositories(p) {
 		if len(o.imageURLs(s, r.name)) > 1 {
 			retries = 0
 		}
@@ -159,11 +184,11 @@ func (o Options) hasRoots() bool {
 // withRoots includes ca-certificates where a mirror of the site can be reached by
 // https only: without the public roots the image's apt would pass over the
 // preferred mirror in silence.
-func (o Options) withRoots(s site.Site) Options {
+func (o Options) withRoots(s site.Site, p pipelines.Platform) Options {
 	if !o.hasAPT() || common.Has(o.Exclude, "ca-certificates") || o.hasRoots() {
 		return o
 	}
-	for _, r := range o.repositories() {
+	for _, r := range o.repositories(p) {
 		for _, u := range o.imageURLs(s, r.name) {
 			if strings.HasPrefix(u, "https://") {
 				o.Include = append(slices.Clone(o.Include), "ca-certificates")

@@ -19,7 +19,7 @@ type apt struct{ root string }
 func newAPT(t *testing.T, o debian.Options, s site.Site) apt {
 	t.Helper()
 	root := t.TempDir()
-	for _, f := range debian.Files(o, s) {
+	for _, f := range debian.Files(o, s, amd64) {
 		path := filepath.Join(root, f.Path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
