@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/bootstrap"
+	"github.com/cfbuild/cfbuild/bootstrap/apk"
 	"github.com/cfbuild/cfbuild/bootstrap/deb"
 	"github.com/cfbuild/cfbuild/bootstrap/rpm"
 	"github.com/cfbuild/cfbuild/builders"
@@ -44,6 +45,7 @@ func endToEnd() cli.App {
 			add := func(name string, build func(pipelines.Platform) pipelines.Image) {
 				p.Targets = append(p.Targets, pipelines.Target{Name: name, Build: build})
 			}
+			p.Targets = append(p.Targets, alpineTargets(s)...)
 			add("fails", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "echo about to fail\nexit 42"})
 			})
@@ -60,7 +62,7 @@ func endToEnd() cli.App {
 			return p
 		},
 		Backends:      []builders.Backend{buildah.Backend()},
-		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{Keys: distkeys.Keys})},
+		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{Keys: distkeys.Keys}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
 		},
