@@ -210,7 +210,12 @@ func keepMatrix(t *testing.T, reports ...caReport) {
 // authority, one that keeps what its step was lent, one that nothing can run in.
 func TestInspectionProofFindsFaults(t *testing.T) {
 	w := newWorld(t, nil)
-	rep, stderr := w.proveCA(8, "careless", "untrusting", "shellless")
+	// apt is intercepted before ca-certificates is there: as a file in the image, and
+	// lent to a step.
+	rep, stderr := w.proveCA(8, "careless", "untrusting", "shellless", "debian12")
+	if ok := rep.with(t, "debian12", "passed"); !slices.Equal(ok, []string{"apt"}) {
+		t.Errorf("debian12: green are %v", ok)
+	}
 	if red := rep.with(t, "careless", "failed"); !slices.Equal(red, []string{"git"}) {
 		t.Errorf("careless: red are %v", red)
 	}
@@ -237,9 +242,15 @@ func TestInspectionProofFindsFaults(t *testing.T) {
 			}
 		}
 	}
-	if rep.Red != 3 || !strings.Contains(stderr, "3 of 3 images are red") {
+	if rep.Red != 3 || !strings.Contains(stderr, "3 of 4 images are red") {
 		t.Errorf("%d red\n%s", rep.Red, stderr)
 	}
-	kept, _ := w.proveCA(8, "keeps", "--ca-mode", "build-only")
+	kept, _ := w.proveCA(8, "keeps", "debian12", "--ca-mode", "build-only")
+	if ok := kept.with(t, "debian12", "passed"); !slices.Equal(ok, []string{"apt"}) {
+		t.Errorf("debian12 while building: green are %v", ok)
+	}
+	if kept.Red != 1 {
+		t.Errorf("%d are red: %+v", kept.Red, kept)
+	}
 	fault(kept, "keeps", "stays in the image")
 }
