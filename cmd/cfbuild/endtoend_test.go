@@ -71,7 +71,7 @@ func TestAllPlatforms(t *testing.T) {
 	w := newWorld(t, account)
 	w.hideBinfmt = account != nil
 	registry := registrytest.Start(t).Host()
-	rep := w.run("debian12", "--test", "--platform", "all", "--site", allArchitectures(t, w, registry),
+	rep := w.run("debian12-files", "--test", "--platform", "all", "--site", allArchitectures(t, w, registry),
 		"--push", registry+"/base/debian12", "--tag", "12")
 	raw := tool(t, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+registry+"/base/debian12:12")
 	list := decode[manifestList](t, raw)
