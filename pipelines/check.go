@@ -168,6 +168,11 @@ func checkRun(o Run, bad complain) error {
 			return bad(fmt.Sprintf("mount of %q on %q %s", m.Src, m.Target, or(why, "is the root")), "")
 		}
 	}
+	for _, r := range o.Roots {
+		if why := absolute(r); why != "" || path.Clean(r) == "/" {
+			return bad(fmt.Sprintf("root %q %s", r, or(why, "is the image's own")), "")
+		}
+	}
 	for _, c := range o.Caches {
 		if why := absolute(c.Target); why != "" {
 			return bad(fmt.Sprintf("cache target %q %s", c.Target, why), "")

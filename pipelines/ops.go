@@ -118,6 +118,10 @@ type Run struct {
 	Caches  []CacheMount `json:"caches,omitempty"`
 	// Mounts show files of other images, read-only, while the step runs.
 	Mounts []Mount `json:"mounts,omitempty"`
+	// Roots are directories of the image that get the step's /dev and /proc too while
+	// it runs, for programs that work in a root of their own (rpm --root). What was
+	// made for that is gone after the step.
+	Roots []string `json:"roots,omitempty"`
 	// Timeout ends the step as failed; 0 means none. Not part of the identity.
 	Timeout time.Duration `json:"-"`
 }

@@ -28,6 +28,8 @@ type Target struct {
 	// Verified says how the recipe was last verified: [VerifiedReal],
 	// [VerifiedSynthetic], [VerifiedGolden]. Empty: nothing is claimed.
 	Verified string
+	// Accepts are practices that cfbuild lint does not hold against this target.
+	Accepts []Acceptance
 }
 
 // Ended says whether the release's support had ended at a time.
@@ -64,6 +66,11 @@ func (p Pipeline) Check() error {
 				return &InvalidError{What: fmt.Sprintf("target %q", name), Cause: "is defined twice (also by " + other + ")"}
 			}
 			seen[name] = t.Name
+		}
+		for _, a := range t.Accepts {
+			if err := a.check(t.Name); err != nil {
+				return err
+			}
 		}
 		if t.Build == nil {
 			return &InvalidError{What: fmt.Sprintf("target %q", t.Name), Cause: "has no Build function"}
@@ -163,8 +170,12 @@ type Job struct {
 	Graph    Graph    `json:"graph"`
 }
 
-// NewJob flattens one target for one platform.
+// NewJob flattens one target for one platform and checks the declarations of its
+// tests.
 func NewJob(t Target, p Platform) (Job, error) {
+	if err := CheckTests(t); err != nil {
+		return Job{}, err
+	}
 	g, err := t.Build(p).Graph()
 	if err != nil {
 		return Job{}, fmt.Errorf("target %s for %s: %w", t.Name, p, err)

@@ -1,5 +1,7 @@
 package pipelines
 
+import "time"
+
 // Test is one check of a finished image, declared with its [Target] and run by
 // cfbuild run --test for every platform. The set is closed: TestFile,
 // TestPackage, TestUser, TestCommand, TestEnv, TestLabel, TestPlatform.
@@ -46,7 +48,8 @@ type TestUser struct {
 }
 
 // TestCommand runs a command in the image with its configuration (environment,
-// user, working directory); what it writes is thrown away.
+// user, working directory; not its entrypoint); what it writes is thrown away. Of a
+// line of output that was written over (a progress bar) the last state counts.
 type TestCommand struct {
 	// Name is shown in reports; default: the command.
 	Name string `json:"name,omitempty"`
@@ -60,6 +63,8 @@ type TestCommand struct {
 	Output []string `json:"output,omitempty"`
 	// Network defaults to NetworkNone.
 	Network Network `json:"network,omitempty"`
+	// Timeout ends the command as failed; default 5 minutes.
+	Timeout time.Duration `json:"timeout,omitempty"`
 }
 
 // TestEnv checks a variable of the image's configuration.
@@ -91,3 +96,32 @@ func (TestCommand) testKind() string  { return "command" }
 func (TestEnv) testKind() string      { return "env" }
 func (TestLabel) testKind() string    { return "label" }
 func (TestPlatform) testKind() string { return "platform" }
+
+// Tests gives its arguments as [Target.Tests] takes them, with the author's line for
+// errors and reports. A list without it works too; its line is not known.
+func Tests(ts ...Test) []Test {
+	where := caller()
+	out := make([]Test, len(ts))
+	for i, t := range ts {
+		out[i] = declared{t, where}
+	}
+	return out
+}
+
+// declared is a test with the line it was declared at.
+type declared struct {
+	Test
+	where Position
+}
+
+// Declared gives a test itself and the line it was declared at.
+func Declared(t Test) (Test, Position) {
+	var where Position
+	for {
+		d, ok := t.(declared)
+		if !ok {
+			return t, where
+		}
+		t, where = d.Test, d.where
+	}
+}

@@ -19,7 +19,7 @@ type PublishError struct {
 	// Ref is the repository or reference, its registry's name first.
 	Ref string
 	// Stage is one of "reference", "layout", "connect", "upload", "manifest",
-	// "list", "tag", "verify" and "inspect".
+	// "list", "tag", "verify", "inspect" and "pull".
 	Stage string
 	// Done says what the destination holds now; empty when nothing was sent.
 	Done string

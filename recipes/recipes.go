@@ -18,6 +18,6 @@ import (
 func Pipeline(s site.Site) pipelines.Pipeline {
 	return pipelines.Pipeline{
 		Name:    "base",
-		Targets: mark(slices.Concat(debian.Targets(s), rpm.Targets(s), suse.Targets(s), alpine.Targets(s))),
+		Targets: accept(mark(slices.Concat(debian.Targets(s), rpm.Targets(s), suse.Targets(s), alpine.Targets(s)))),
 	}
 }

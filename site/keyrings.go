@@ -45,7 +45,7 @@ func (r *reader) keyrings(t *value, base map[string]Keyring) map[string]Keyring 
 		if !looksLikeKeys(data) {
 			r.fail(file.line, key, &fault{path + ": holds no public keys", "export them: gpg --export --armor KEYID > archive-key.asc"})
 		}
-		k.Keys = data
+		k.Keys, k.Name = data, filepath.Base(path)
 		out[repo] = k
 	}
 	return out

@@ -55,9 +55,12 @@ type Certificate struct {
 	ImageOnly bool `json:",omitempty"`
 }
 
-// Keyring holds OpenPGP public keys, armored or binary.
+// Keyring holds OpenPGP public keys, armored or binary, or RSA public keys in PEM.
 type Keyring struct {
 	Keys []byte
+	// Name is the base name of the file they were read from: apk looks for a key by
+	// the name of its file.
+	Name string `json:",omitempty"`
 	// Replace: only these are trusted; otherwise they add to the embedded ones.
 	Replace bool
 	// BuildOnly keys are used while building and not written into images.

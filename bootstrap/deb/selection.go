@@ -2,8 +2,6 @@ package deb
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/cfbuild/cfbuild/bootstrap"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/archive"
+	"github.com/cfbuild/cfbuild/bootstrap/rootcache"
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
 )
 
@@ -71,14 +70,7 @@ func (c *chosenPackage) UnmarshalJSON(b []byte) error {
 }
 
 // keyOf hashes what decides a result.
-func keyOf(v ...any) (string, error) {
-	b, err := json.Marshal(append(v, version))
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
-}
+func keyOf(v ...any) (string, error) { return rootcache.Key(append(v, version)...) }
 
 // kept is the file of a selection: the releases it was made from, by number.
 type kept struct {

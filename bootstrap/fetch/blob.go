@@ -23,6 +23,11 @@ type Want struct {
 	// SHA256 in hex, and Size in bytes.
 	SHA256 string
 	Size   int64
+	// Check tells the right file where the metadata do not say its SHA-256: it says
+	// what is wrong with the file of a path. Key, a relative path, is what the cache
+	// knows it by then.
+	Check func(path string) error
+	Key   string
 	// Paths are where it can be below a mirror's base URL, in order.
 	Paths []string
 }
@@ -32,12 +37,19 @@ func (c *Client) BlobPath(sum string) string {
 	return filepath.Join(c.CacheDir, "blobs", "sha256", sum)
 }
 
+func (c *Client) pathOf(w Want) string {
+	if w.Check != nil {
+		return filepath.Join(c.CacheDir, "blobs", w.Key)
+	}
+	return c.BlobPath(w.SHA256)
+}
+
 // Blob gives the path of a file of the cache that has the size and hash wanted,
 // fetched where it is not there. progress is told of bytes that arrive, negative
 // when some turn out to be useless. Several processes may ask for the same file:
 // one fetches, the others wait for it.
 func (c *Client) Blob(ctx context.Context, w Want, ms *Mirrors, progress func(n int64)) (string, error) {
-	final := c.BlobPath(w.SHA256)
+	final := c.pathOf(w)
 	if ok, err := cached(final, w, progress); ok || err != nil {
 		return final, err
 	}
@@ -83,7 +95,11 @@ func cached(path string, w Want, progress func(n int64)) (bool, error) {
 	if err != nil {
 		return false, &CacheError{filepath.Dir(path), err}
 	}
-	if n != w.Size || hex.EncodeToString(sum.Sum(nil)) != w.SHA256 {
+	good := hex.EncodeToString(sum.Sum(nil)) == w.SHA256
+	if w.Check != nil && n == w.Size {
+		good = w.Check(path) == nil
+	}
+	if n != w.Size || !good {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return false, &CacheError{filepath.Dir(path), err}
 		}
@@ -137,6 +153,7 @@ type download struct {
 	have     int64
 	progress func(n int64)
 	faults   []Fault
+	bad      error // what Want.Check last said
 }
 
 // run tries the mirrors in order, each going on from where the one before broke
@@ -247,12 +264,21 @@ func (d *download) get(url string, attempts int, noCache bool) error {
 		if got != d.w.Size {
 			return Mismatch("%s: it has %d bytes, the index says %d", httpx.Redact(url), got, d.w.Size)
 		}
+		if d.bad != nil {
+			return fmt.Errorf("%s: %w", httpx.Redact(url), d.bad)
+		}
 		return Mismatch("%s: its SHA-256 is %.12s…, the index says %.12s…", httpx.Redact(url), sum, d.w.SHA256)
 	}
 	return nil
 }
 
-func (d *download) whole() bool { return hex.EncodeToString(d.sum.Sum(nil)) == d.w.SHA256 }
+func (d *download) whole() bool {
+	if d.w.Check != nil {
+		d.bad = d.w.Check(d.f.Name())
+		return d.bad == nil
+	}
+	return hex.EncodeToString(d.sum.Sum(nil)) == d.w.SHA256
+}
 
 // resume hashes what an earlier run left behind.
 func (d *download) resume() error {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/steptrust"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,13 @@ func (x *executor) run(ctx context.Context, s state, index int, n pipelines.Node
 	}()
 	if err != nil {
 		return err
+	}
+	if cas := x.trusted(sc); len(cas) > 0 {
+		giveBack, lerr := lend(r, cas)
+		defer func() { err = errors.Join(err, giveBack()) }()
+		if lerr != nil {
+			return lerr
+		}
 	}
 	limit := context.WithoutCancel(ctx)
 	stepCtx, cancel := context.WithCancel(ctx)
@@ -129,6 +137,9 @@ func (x *executor) stageConfig(s state, index int, n pipelines.Node, o pipelines
 	if !sc.NoNetwork {
 		env = mergeEnv(env, proxyEnv(x.r.Site.Proxy.HTTP, x.r.Site.Proxy.HTTPS, x.r.Site.Proxy.No))
 	}
+	if len(x.trusted(sc)) > 0 {
+		env = mergeEnv(env, steptrust.Env())
+	}
 	for _, kv := range c.typed.Env {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			env = mergeEnv(env, map[string]string{k: v})
@@ -192,6 +203,11 @@ func (x *executor) mountpoints(o pipelines.Run, r root, shown []root, sc *stageC
 		}
 		sc.Mounts = append(sc.Mounts, stageMount{Target: at, Content: f.content, File: true, Mode: 0o644})
 	}
+	if cas := x.trusted(sc); len(cas) > 0 {
+		if err := p.trustMounts(cas, sc); err != nil {
+			return p, err
+		}
+	}
 	for _, s := range o.Secrets {
 		v, ok := x.r.Secrets[s.ID]
 		if !ok || s.Env != "" {
@@ -217,6 +233,18 @@ func (x *executor) mountpoints(o pipelines.Run, r root, shown []root, sc *stageC
 			return p, fmt.Errorf("mount %s on %s: %w", m.Src, m.Target, err)
 		}
 		sc.Mounts = append(sc.Mounts, sm)
+	}
+	for _, dir := range o.Roots {
+		for _, sub := range []string{"dev", "proc"} {
+			if _, err := p.dir(path.Join(dir, sub)); err != nil {
+				return p, fmt.Errorf("root %s: %w", dir, err)
+			}
+		}
+		at, err := r.resolve(dir, true)
+		if err != nil {
+			return p, fmt.Errorf("root %s: %w", dir, err)
+		}
+		sc.Roots = append(sc.Roots, at)
 	}
 	for _, c := range o.Caches {
 		id := c.ID

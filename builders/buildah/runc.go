@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -91,6 +92,20 @@ func (sc *stageConfig) spec() *specs.Spec {
 		}
 		mounts = append(mounts, specs.Mount{Destination: "/" + m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", access}})
 	}
+	masked, readonly := slices.Clone(maskedPaths), slices.Clone(readonlyPaths)
+	for _, r := range sc.Roots {
+		mounts = append(mounts, specs.Mount{Destination: "/" + r + "/dev", Type: "bind", Source: filepath.Join(sc.Bundle, "dev"), Options: []string{"rbind", "rw"}},
+			specs.Mount{Destination: "/" + r + "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}})
+		below := func(list, from []string) []string {
+			for _, p := range from {
+				if strings.HasPrefix(p, "/proc/") {
+					list = append(list, "/"+r+p)
+				}
+			}
+			return list
+		}
+		masked, readonly = below(masked, maskedPaths), below(readonly, readonlyPaths)
+	}
 	umask := uint32(0o022)
 	return &specs.Spec{
 		Version:  specs.Version,
@@ -105,7 +120,7 @@ func (sc *stageConfig) spec() *specs.Spec {
 			// PIDs are the stage's: as first process of a namespace a program that
 			// kills itself by a signal would live on.
 			Namespaces:  []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}},
-			MaskedPaths: maskedPaths, ReadonlyPaths: readonlyPaths},
+			MaskedPaths: masked, ReadonlyPaths: readonly},
 	}
 }
 

@@ -26,10 +26,12 @@ type stageConfig struct {
 	UID, GID       int
 	Groups         []int
 	Mounts         []stageMount
-	NoNetwork      bool
-	Single         bool     // one user id only
-	Binfmt         []string // emulators to register in the stage
-	Runc           string   // the program, for isolation runc
+	// Roots, resolved below the root, get /dev and /proc too.
+	Roots     []string `json:",omitempty"`
+	NoNetwork bool
+	Single    bool     // one user id only
+	Binfmt    []string // emulators to register in the stage
+	Runc      string   // the program, for isolation runc
 	// Probes are programs in the root to try instead of running a command.
 	Probes []string
 }
@@ -195,6 +197,13 @@ func (sc *stageConfig) enter() error {
 		}
 	}
 	hide(proc, sys, sc.Bundle)
+	for _, r := range sc.Roots {
+		for source, sub := range map[string]string{dev: "dev", proc: "proc"} {
+			if err := bindWritable(source, filepath.Join(sc.Rootfs, r, sub)); err != nil {
+				return fmt.Errorf("mount /%s/%s: %w", r, sub, err)
+			}
+		}
+	}
 	if err := unix.Sethostname([]byte(hostName)); err != nil {
 		return fmt.Errorf("host name: %w", err)
 	}

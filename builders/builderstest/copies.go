@@ -125,4 +125,10 @@ var copyCases = []testCase{
 			t.Errorf("got %+v", step)
 		}
 	}},
+	{"roots of a step have its devices and processes", func(t *testing.T, s *suite) {
+		got := s.build(t, s.image().Then(pipelines.Run{Roots: []string{"/srv/root"},
+			Shell: "test -c /srv/root/dev/null; echo x > /srv/root/dev/null; read line < /srv/root/proc/self/status; echo \"$line\" | cut -c1-5 > /said"}))
+		got.content(t, "said", "Name:\n")
+		got.want(t, "- srv/root")
+	}},
 }

@@ -39,6 +39,8 @@ func TestSameDigests(t *testing.T) {
 			t.Errorf("%s was built again", a.Job)
 		}
 	}
+	imageTests(t, first)
+	lintImages(t, first)
 	again := first.run("debian12", "--platform", both, "--no-cache")
 	fresh := newWorld(t, nil).run("debian12", "--platform", both)
 	all := map[string]map[string]string{"warm": warm.digests(), "--no-cache": again.digests(), "another empty cache": fresh.digests()}
@@ -47,6 +49,9 @@ func TestSameDigests(t *testing.T) {
 		user := newWorld(t, &account)
 		user.hideBinfmt = true
 		all["ordinary user without the machine's emulators"] = user.run("debian12", "--platform", both).digests()
+		if rep := user.run("debian12-tests", "--platform", "linux/arm64", "--test"); len(rep.Tests) != 1 || len(rep.Tests[0].Results) != 11 {
+			t.Errorf("an ordinary user's tests: %+v", rep.Tests)
+		}
 	}
 	for how, got := range all {
 		if !maps.Equal(got, want.digests()) {
@@ -70,7 +75,7 @@ func TestAllPlatforms(t *testing.T) {
 	w := newWorld(t, account)
 	w.hideBinfmt = account != nil
 	registry := registrytest.Start(t).Host()
-	rep := w.run("debian12", "--platform", "all", "--site", allArchitectures(t, w, registry),
+	rep := w.run("debian12-native", "--test", "--platform", "all", "--site", allArchitectures(t, w, registry),
 		"--push", registry+"/base/debian12", "--tag", "12")
 	raw := tool(t, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+registry+"/base/debian12:12")
 	list := decode[manifestList](t, raw)
@@ -82,6 +87,9 @@ func TestAllPlatforms(t *testing.T) {
 		if !got[p] {
 			t.Errorf("%s is missing in the list: %s", p, raw)
 		}
+	}
+	if len(rep.Tests) != len(rep.Artifacts) || len(rep.Tests[0].Results) < 7 {
+		t.Errorf("%d images were tested: %+v", len(rep.Tests), rep.Tests)
 	}
 	if len(rep.Receipts) != 1 || len(rep.Artifacts) != len(list.Manifests) {
 		t.Errorf("%d images were built, %d are in the list; receipts %+v", len(rep.Artifacts), len(list.Manifests), rep.Receipts)

@@ -44,7 +44,7 @@ func (p *program) cacheSizeCommand() *cobra.Command {
 			}
 			var all []cache.Usage
 			total := int64(0)
-			for _, name := range append([]string{"bootstrap", "artifacts", tempDir}, backendNames(p.app.Backends)...) {
+			for _, name := range append([]string{"bootstrap", "artifacts", testsDir, tempDir}, backendNames(p.app.Backends)...) {
 				u, err := cache.Size(name, filepath.Join(dir, name))
 				if err == nil && u.Unread > 0 { // the ids of a user namespace own them: ask the backend
 					err = p.backendSize(cmd.Context(), &u)

@@ -27,7 +27,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("CFBUILD_STATE_DIR", e.WorkDir+"/state")
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("TERM", "")
-			for _, v := range []string{"CI", "GITLAB_CI", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "SOURCE_DATE_EPOCH", "CFBUILD_SITE"} {
+			for _, v := range []string{"CI", "GITLAB_CI", "CI_REGISTRY", "CI_REGISTRY_IMAGE", "SOURCE_DATE_EPOCH", "CFBUILD_SITE",
+				"CI_COMMIT_TAG", "CI_COMMIT_BRANCH", "CI_COMMIT_SHA", "CI_COMMIT_REF_SLUG", "CI_COMMIT_TIMESTAMP", "CI_MERGE_REQUEST_IID", "CI_PIPELINE_CREATED_AT"} {
 				e.Setenv(v, "")
 			}
 			return nil

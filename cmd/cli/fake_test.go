@@ -63,6 +63,12 @@ func fakePipeline(s site.Site) pipelines.Pipeline {
 		{Name: "hangs", Description: "its step never ends", Build: scratch(pipelines.Run{Shell: "sleep forever"})},
 		{Name: "private", Description: "asks for a secret", Build: scratch(pipelines.Run{Shell: "use it", Secrets: []pipelines.Secret{{ID: "token"}}})},
 		{Name: "bad", Description: "is not valid", Build: scratch(pipelines.File{Path: "relative"})},
+		{Name: "tested", Description: "declares tests", Build: scratch(pipelines.File{Path: "/x"}), Tests: pipelines.Tests(
+			pipelines.TestLabel{Name: "id"}, pipelines.TestCommand{Shell: "true"}, pipelines.TestCommand{Name: "exits", Shell: "exit 3", ExitCode: 3, Output: []string{"+ exit"}})},
+		{Name: "wanting", Description: "does not pass its tests", Build: scratch(pipelines.File{Path: "/y"}), Tests: []pipelines.Test{
+			pipelines.TestLabel{Name: "nope"}, pipelines.TestCommand{Shell: "exit 4"}, pipelines.TestEnv{Name: "X", Absent: true}}},
+		{Name: "misdeclared", Description: "its tests are not valid", Build: scratch(pipelines.File{Path: "/z"}), Tests: pipelines.Tests(
+			pipelines.TestCommand{Shell: "true", Args: []string{"true"}})},
 		{Name: "old", Description: "past its time", EndOfLife: "2020-02-29", Verified: pipelines.VerifiedGolden, Build: scratch(pipelines.File{Path: "/old"})},
 	}}
 }
@@ -77,7 +83,7 @@ func openFake(_ context.Context, o builders.Options) (builders.Builder, error) {
 		return nil, fmt.Errorf("builder fake: takes no address, got %q", o.Address)
 	}
 	return fakeBuilder{"fake", builders.Capabilities{Available: true, Platforms: linuxAll[:2], Emulated: linuxAll[1:2],
-		Detail: []string{"storage: none"}, Secrets: true}}, nil
+		Detail: []string{"storage: none"}, Secrets: true, NetworkNone: true}}, nil
 }
 
 func (b fakeBuilder) Name() string { return b.name }

@@ -9,10 +9,10 @@ import (
 
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/publishers"
+	"github.com/cfbuild/cfbuild/publishers/tags"
 )
 
 var (
-	tagRE  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`) // distribution spec, "tag"
 	nameRE = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$`) // distribution spec, one element of "name"
 	hostRE = regexp.MustCompile(`^(localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|[A-Za-z0-9-]+:[0-9]+|\[[0-9a-fA-F:]+\]|localhost:[0-9]+|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+:[0-9]+|\[[0-9a-fA-F:]+\]:[0-9]+)$`)
 )
@@ -51,7 +51,7 @@ func (p *program) destination(push string, ts []pipelines.Target) (repos map[str
 	slash := strings.LastIndexByte(ref, '/')
 	if i := strings.LastIndexByte(ref, ':'); i > slash && slash >= 0 {
 		ref, tag = ref[:i], ref[i+1:]
-		if !tagRE.MatchString(tag) {
+		if !tags.Legal(tag) {
 			return bad("its tag is not legal", "a tag is letters, digits, '.', '_' and '-', at most 128")
 		}
 	}
@@ -73,52 +73,6 @@ func (p *program) destination(push string, ts []pipelines.Target) (repos map[str
 		}
 	}
 	return repos, tag, nil
-}
-
-// tags gives what is pushed its names: --tag, the tag of REF, in GitLab the git
-// tag or branch and on the default branch latest, elsewhere latest.
-func (p *program) tags(given []string, fromRef string) ([]string, error) {
-	var out []string
-	for _, list := range given {
-		for _, t := range strings.Split(list, ",") {
-			if !tagRE.MatchString(t) {
-				return nil, usagef("a tag is letters, digits, '.', '_' and '-', at most 128, and does not begin with '.' or '-'",
-					"--tag %q: is not legal", t)
-			}
-			out = append(out, t)
-		}
-	}
-	if fromRef != "" {
-		out = append(out, fromRef)
-	}
-	if len(out) > 0 {
-		return unique(out), nil
-	}
-	get := p.env.Getenv
-	ref := get("CI_COMMIT_TAG")
-	if !tagRE.MatchString(ref) {
-		ref = get("CI_COMMIT_REF_SLUG") // a git tag may hold a slash or a plus
-	}
-	if !tagRE.MatchString(ref) {
-		return []string{"latest"}, nil
-	}
-	out = []string{ref}
-	if get("CI_COMMIT_TAG") == "" && get("CI_COMMIT_BRANCH") != "" && get("CI_COMMIT_BRANCH") == get("CI_DEFAULT_BRANCH") {
-		out = append(out, "latest")
-	}
-	return unique(out), nil
-}
-
-func unique(in []string) []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, s := range in {
-		if !seen[s] {
-			seen[s] = true
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // credentials reads what GitLab hands a job, by registry host.

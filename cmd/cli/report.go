@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/cmd/cli/progress"
+	"github.com/cfbuild/cfbuild/imagetest"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
@@ -22,6 +23,7 @@ type report struct {
 	Artifacts []artifactReport    `json:"artifacts"`
 	Outputs   []engine.Output     `json:"outputs"`
 	Receipts  []pipelines.Receipt `json:"receipts"`
+	Tests     []imagetest.Report  `json:"tests"`
 	LeftOut   []leftOut           `json:"left_out"`
 	Failed    []failure           `json:"failed"`
 	ExitCode  int                 `json:"exit_code"`
@@ -95,6 +97,9 @@ func (r *report) writeJSON(w io.Writer) error {
 	if empty.Receipts == nil {
 		empty.Receipts = []pipelines.Receipt{}
 	}
+	if empty.Tests == nil {
+		empty.Tests = []imagetest.Report{}
+	}
 	if empty.LeftOut == nil {
 		empty.LeftOut = []leftOut{}
 	}
@@ -130,6 +135,11 @@ func (r *report) writeText(w io.Writer, shown func(string) string) error {
 				how = "unchanged"
 			}
 			fmt.Fprintf(&b, "  %-16s %s  %9s  %s\n", x.Platform, x.Digest, progress.Bytes(x.ImageSize), how)
+		}
+		for _, t := range r.Tests {
+			if t.Target == a.Target {
+				imagetest.WriteText(&b, t)
+			}
 		}
 		for _, o := range r.Outputs {
 			if o.Target == a.Target {

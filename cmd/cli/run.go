@@ -14,6 +14,7 @@ import (
 	"github.com/cfbuild/cfbuild/cmd/cli/progress"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
+	"github.com/cfbuild/cfbuild/publishers/tags"
 	"github.com/cfbuild/cfbuild/site"
 	"github.com/spf13/cobra"
 )
@@ -30,6 +31,8 @@ type runFlags struct {
 	progress           *choice
 	json               bool
 	noCache, keep      bool
+	test               bool
+	junit              string
 }
 
 func (p *program) runCommand() *cobra.Command {
@@ -61,15 +64,18 @@ func (p *program) runCommand() *cobra.Command {
 	fl.Var(&f.formats, "format", "what to write")
 	fl.StringVar(&f.output, "output", "out", "`DIR` to write to")
 	fl.StringVar(&f.push, "push", "auto", "`auto|never|REF`")
-	fl.StringArrayVar(&f.tags, "tag", nil, "`T,…` of what is pushed (default latest; in GitLab the git tag or branch,\nand latest on the default branch)")
+	fl.StringArrayVar(&f.tags, "tag", nil, "`T,…` of what is pushed, names or words: semver, commit, date, channel, ref, …\n(default auto: in GitLab the git tag or branch, and latest on the default branch;\nelsewhere latest; "+name+" tags tells)")
 	f.mediaType = choiceFlag(cmd, "media-type", "manifests to push", "v2s2", "oci")
 	f.progress = choiceFlag(cmd, "progress", "how to show what happens", "auto", "tty", "plain", "json")
 	fl.BoolVar(&f.json, "json", false, "print what was made as one JSON document")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many images to build at once (default: one per two processors, at least 2)")
 	fl.BoolVar(&f.noCache, "no-cache", false, "run every step again")
 	fl.BoolVar(&f.keep, "keep", false, "leave a failed step's container for inspection")
+	fl.BoolVar(&f.test, "test", false, "run the image tests that the targets declare, on every platform; what does not\npass is not written or pushed")
+	fl.StringVar(&f.junit, "junit", "", "write the results of --test to `FILE` as JUnit XML")
 	fl.StringArrayVar(&f.secrets, "secret", nil, "`id=NAME,src=FILE` or id=NAME,env=VAR, for steps that ask for it")
 	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
+	_ = cmd.RegisterFlagCompletionFunc("tag", p.completeTags)
 	return cmd
 }
 
@@ -85,7 +91,7 @@ type request struct {
 	targets   []pipelines.Target
 	platforms platformsFlag
 	repos     map[string]string
-	tags      []string
+	tags      tags.Decision
 	secrets   map[string][]byte
 	publisher Publisher
 	stateDir  string
@@ -108,13 +114,16 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 		func() error { r.site, pl, err = p.load(); return err },
 		func() error { r.targets, err = p.targets(pl, names); return err },
 		func() error { r.repos, tag, err = p.destination(f.push, r.targets); return err },
-		func() error { r.tags, err = p.tags(f.tags, tag); return err },
+		func() error { r.tags, err = p.decideTags(f.tags, tag); return err },
 		func() error { r.publisher, err = p.publisher(r); return err },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return r, err
 		}
+	}
+	if f.junit != "" && !f.test {
+		return r, usagef("add --test", "--junit %q: nothing is tested", f.junit)
 	}
 	if f.jobs < 0 {
 		return r, usagef("", "--jobs \"%d\": is negative", f.jobs)
@@ -169,6 +178,7 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		built, left, err := p.built(ctx, r, e)
 		rep.LeftOut = left
 		rep.built(built)
+		err = errors.Join(err, p.tested(ctx, r, e, &built, rep, err))
 		if ctx.Err() != nil || len(built.Artifacts) == 0 {
 			return errors.Join(err, ctx.Err())
 		}
@@ -176,8 +186,9 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		for _, f := range r.flags.formats.values {
 			formats = append(formats, pipelines.Format(f))
 		}
+		r.tellHeld(sink)
 		delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
-			Push: r.repos, Tags: r.tags, MediaType: r.flags.mediaType.value})
+			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value})
 		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
 		return errors.Join(err, pushErr)
 	})

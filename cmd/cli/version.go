@@ -25,6 +25,8 @@ type buildInfo struct {
 	Cgo      bool          `json:"cgo"`
 	Tags     []string      `json:"tags"`
 	Backends []backendInfo `json:"backends"`
+
+	module string // path of the main module
 }
 
 type backendInfo struct {
@@ -36,6 +38,7 @@ type backendInfo struct {
 func (p *program) buildInfo() buildInfo {
 	b := buildInfo{Name: p.app.name(), Version: p.app.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Tags: []string{}}
 	if info, ok := debug.ReadBuildInfo(); ok {
+		b.module = info.Main.Path
 		if b.Version == "" {
 			b.Version = info.Main.Version
 		}

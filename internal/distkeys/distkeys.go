@@ -3,9 +3,7 @@
 // are in bootstrap/deb/archive.
 package distkeys
 
-import (
-	"strings"
-)
+import "strings"
 
 // Keys gives the public keys that a suite of a repository is signed with
 // ("centos-stream", "9-stream/BaseOS/$basearch/os"), nil where none is known. The
@@ -14,5 +12,8 @@ import (
 // Keys for rpm are armored, each in a block of its own, so that every version of
 // rpm --import reads all of them.
 func Keys(repository, suite string) []byte {
+	if repository == "alpine" {
+		return alpineKeys()
+	}
 	return openPGP(repository, strings.Trim(suite, "/"))
 }

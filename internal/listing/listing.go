@@ -4,23 +4,20 @@
 package listing
 
 import (
-	"archive/tar"
-	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"path"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
-	"github.com/klauspost/compress/zstd"
+	"github.com/cfbuild/cfbuild/internal/rootfs"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -72,150 +69,44 @@ func (e Entry) String() string {
 	return b.String()
 }
 
-// file is an entry's content; hard links share one.
-type file struct{ e Entry }
-
 // Tree is a root filesystem in memory, contents as hashes.
-type Tree struct{ files map[string]*file }
+type Tree struct {
+	fs   *rootfs.FS
+	sums map[int]sum // by inode
+}
+
+type sum struct {
+	hex  string
+	data []byte
+}
 
 // Image lists the image of a layout with the given manifest.
 func Image(l *oci.Layout, d v1.Descriptor) ([]Entry, error) {
-	m, _, err := l.Image(d)
-	if err != nil {
+	t := Tree{sums: map[int]sum{}}
+	var err error
+	if t.fs, err = rootfs.Open(context.Background(), l, d, rootfs.Options{Visit: t.hash}); err != nil {
 		return nil, err
-	}
-	var t Tree
-	for _, layer := range m.Layers {
-		if err := t.addBlob(l, layer); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", layer.Digest, err)
-		}
 	}
 	return t.List(), nil
 }
 
-func (t *Tree) addBlob(l *oci.Layout, d v1.Descriptor) error {
-	f, err := os.Open(l.BlobPath(d.Digest))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	var r io.Reader = f
-	switch {
-	case strings.HasSuffix(d.MediaType, "gzip"):
-		if r, err = gzip.NewReader(f); err != nil {
-			return err
-		}
-	case strings.HasSuffix(d.MediaType, "zstd"):
-		z, err := zstd.NewReader(f)
-		if err != nil {
-			return err
-		}
-		defer z.Close()
-		r = z
-	}
-	return t.Add(r)
-}
-
 // Add applies one layer (OCI image spec, layer.md), or any tar, on top.
 func (t *Tree) Add(r io.Reader) error {
-	if t.files == nil {
-		t.files = map[string]*file{}
+	if t.fs == nil {
+		t.sums = map[int]sum{}
+		t.fs = rootfs.New(rootfs.Options{Visit: t.hash})
 	}
-	added := map[string]*file{}
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		name := path.Clean("/" + h.Name)[1:]
-		if name == "" {
-			name = "."
-		}
-		dir, base := path.Split(name)
-		if base == ".wh..wh..opq" {
-			t.remove(path.Clean(dir), true)
-			continue
-		}
-		if gone, ok := strings.CutPrefix(base, ".wh."); ok {
-			t.remove(dir+gone, false)
-			continue
-		}
-		f, err := t.entry(h, tr, name, added)
-		if err != nil {
-			return fmt.Errorf("%s: %w", h.Name, err)
-		}
-		added[name] = f
+	return t.fs.Add(context.Background(), r)
+}
+
+func (t *Tree) hash(_ int, e *rootfs.Entry, r io.Reader) error {
+	var data []byte
+	h := sha256.New()
+	if _, err := io.Copy(h, io.TeeReader(r, &keep{to: &data})); err != nil {
+		return err
 	}
-	for _, name := range slices.Sorted(maps.Keys(added)) {
-		f := added[name]
-		if f.e.Type != "dir" {
-			t.remove(name, false)
-		}
-		t.files[name] = f
-	}
+	t.sums[e.Inode] = sum{hex.EncodeToString(h.Sum(nil)), data}
 	return nil
-}
-
-// remove removes a path and what is below it, or only that.
-func (t *Tree) remove(name string, below bool) {
-	if !below {
-		delete(t.files, name)
-	}
-	for p := range t.files {
-		if strings.HasPrefix(p, name+"/") || (name == "." && below && p != ".") {
-			delete(t.files, p)
-		}
-	}
-}
-
-var errNoTarget = errors.New("hard link to a path that is not there")
-
-func (t *Tree) entry(h *tar.Header, r io.Reader, name string, added map[string]*file) (*file, error) {
-	if h.Typeflag == tar.TypeLink {
-		target := path.Clean("/" + h.Linkname)[1:]
-		if f, ok := added[target]; ok {
-			return f, nil
-		}
-		if f, ok := t.files[target]; ok {
-			return f, nil
-		}
-		return nil, fmt.Errorf("%w: %s", errNoTarget, h.Linkname)
-	}
-	e := Entry{Mode: h.Mode & 0o7777, UID: h.Uid, GID: h.Gid, Time: h.ModTime.Unix()}
-	switch h.Typeflag {
-	case tar.TypeReg:
-		e.Type = "file"
-		sum := sha256.New()
-		var err error
-		if e.Size, err = io.Copy(sum, io.TeeReader(r, &keep{to: &e.Data})); err != nil {
-			return nil, err
-		}
-		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	case tar.TypeDir:
-		e.Type = "dir"
-	case tar.TypeSymlink:
-		e.Type, e.Link, e.Mode = "symlink", h.Linkname, 0o777
-	case tar.TypeChar, tar.TypeBlock:
-		e.Type = map[byte]string{tar.TypeChar: "char", tar.TypeBlock: "block"}[h.Typeflag]
-		e.Dev = fmt.Sprintf("%d:%d", h.Devmajor, h.Devminor)
-	case tar.TypeFifo:
-		e.Type = "fifo"
-	default:
-		return nil, fmt.Errorf("unknown type %q", h.Typeflag)
-	}
-	for k, v := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(k, "SCHILY.xattr."); ok {
-			if e.Xattrs == nil {
-				e.Xattrs = map[string]string{}
-			}
-			e.Xattrs[name] = v
-		}
-	}
-	return &file{e}, nil
 }
 
 // keep keeps the first 64 KiB.
@@ -228,20 +119,35 @@ func (k *keep) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// List gives the entries sorted by path.
+// List gives the entries sorted by path. Directories that no layer has are left out.
 func (t *Tree) List() []Entry {
-	first := map[*file]string{}
 	var out []Entry
-	for _, name := range slices.Sorted(maps.Keys(t.files)) {
-		f := t.files[name]
-		e := f.e
-		e.Path = name
-		if at, ok := first[f]; ok {
-			e.Same = at
-		} else {
-			first[f] = name
+	if t.fs == nil {
+		return nil
+	}
+	for _, f := range t.fs.List() {
+		if f.Implied {
+			continue
 		}
+		e := Entry{Path: strings.TrimPrefix(f.Path, "/"), Type: string(f.Type), Mode: int64(f.Mode), UID: f.UID, GID: f.GID,
+			Link: f.Link, Dev: f.Dev, Xattrs: f.Xattrs, Size: f.Size, Time: f.ModTime.Unix()}
+		if e.Path == "" {
+			e.Path = "."
+		}
+		if f.Type == rootfs.File {
+			e.SHA256, e.Data = t.sums[f.Inode].hex, t.sums[f.Inode].data
+		}
+		e.Same = strconv.Itoa(f.Inode) // replaced by its first path below
 		out = append(out, e)
+	}
+	slices.SortFunc(out, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	first := map[string]string{}
+	for i := range out {
+		inode := out[i].Same
+		out[i].Same = first[inode]
+		if out[i].Same == "" {
+			first[inode] = out[i].Path
+		}
 	}
 	return out
 }

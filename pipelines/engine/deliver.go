@@ -64,7 +64,7 @@ func (e *Engine) Deliver(ctx context.Context, p Publisher, built Built, d Delive
 		parts := slices.DeleteFunc(slices.Clone(built.Artifacts), func(a pipelines.Artifact) bool { return a.Target != target })
 		if slices.Contains(built.FailedTargets, target) {
 			e.Events.Send(pipelines.Event{Kind: pipelines.EventWarning,
-				Text: fmt.Sprintf("%s: nothing is written or pushed, because a platform failed", target)})
+				Text: fmt.Sprintf("%s: nothing is written or pushed, because it failed on a platform", target)})
 			continue
 		}
 		if err := e.deliver(ctx, p, target, parts, d, &out); err != nil {

@@ -54,7 +54,7 @@ func target(s site.Site, o Options) pipelines.Target {
 func (r release) support() string {
 	kind, beyond := "long-term support", "ELTS"
 	if r.distribution == ubuntuName {
-		kind, beyond = "standard support", "ESM, by subscription,"
+		kind, beyond = "standard support", "ESM"
 	}
 	return fmt.Sprintf("%s until %s, %s until %s", kind, r.end, beyond, r.extended)
 }

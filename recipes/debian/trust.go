@@ -25,17 +25,18 @@ const (
 // and part of the merged bundle /etc/ssl/certs/ca-certificates.crt. Where the
 // package ca-certificates is installed, its update-ca-certificates makes the
 // bundle of the public roots and the anchors. Where it is not, the authorities are
-// added to the bundle that is there, or become a bundle of their own; once the
-// package is installed later, it makes the bundle anew from the same anchors.
+// added to the bundle that is there, or become a bundle of their own, with hashed
+// names beside it; once the package is installed later, it makes the bundle anew
+// from the same anchors.
 //
-// No variable such as SSL_CERT_FILE is set: in Debian, programs that check
-// certificates (apt, curl, git, Python, OpenSSL, GnuTLS) read this bundle.
+// Programs that read neither the bundle nor the hashed directory beside it get what
+// [common.ClientTrust] has for them.
 func Trust(cas []site.Certificate) func(pipelines.Image) pipelines.Image {
 	return func(img pipelines.Image) pipelines.Image {
 		for _, f := range anchors(cas) {
 			img = img.Then(f)
 		}
-		return img.With(merge(cas), common.Labels(common.CALabels(cas)))
+		return img.With(merge(cas), common.Env(clientEnv(cas)), common.Labels(common.CALabels(cas)))
 	}
 }
 
@@ -45,7 +46,13 @@ func anchors(cas []site.Certificate) []pipelines.File {
 	for _, c := range cas {
 		out = append(out, pipelines.File{Path: anchor(c), Data: c.PEM})
 	}
-	return out
+	files, _ := common.ClientTrust(cas, bundle)
+	return append(out, files...)
+}
+
+func clientEnv(cas []site.Certificate) map[string]string {
+	_, env := common.ClientTrust(cas, bundle)
+	return env
 }
 
 func anchor(c site.Certificate) string { return anchorDir + "/" + c.Name + ".crt" }
@@ -58,10 +65,14 @@ func merge(cas []site.Certificate) func(pipelines.Image) pipelines.Image {
 		}
 		var b strings.Builder
 		var names []string
+		links := common.Links(cas)
 		b.WriteString("set -eu\nif [ -x /usr/sbin/update-ca-certificates ]; then\n\texec /usr/sbin/update-ca-certificates\nfi\n")
 		fmt.Fprintf(&b, "bundle=%s\nmkdir -p \"${bundle%%/*}\"\n", bundle)
-		for _, c := range cas {
+		for i, c := range cas {
 			names = append(names, c.Name)
+			if links[i] != "" { // as update-ca-certificates makes them, for OpenSSL's CApath
+				fmt.Fprintf(&b, "ln -sfn %s \"${bundle%%/*}/%s\"\n", anchor(c), links[i])
+			}
 			fmt.Fprintf(&b, "grep -qsF '%s' \"$bundle\" || cat %s >> \"$bundle\"\n", telling(c.PEM), anchor(c))
 		}
 		b.WriteString("chmod 0644 \"$bundle\"\n")

@@ -91,17 +91,20 @@ func TestPruneTree(t *testing.T) {
 	var asked Options
 	part := Part{"store", func(_ context.Context, o Options) (int64, int, error) { asked = o; return 7, 1, nil }}
 	write(t, filepath.Join(dir, "tmp", "left"), 10, time.Hour)
+	write(t, filepath.Join(dir, "tests", "old.json"), 10, 40*day)
+	write(t, filepath.Join(dir, "tests", "new.json"), 10, day)
 	o := Options{Before: time.Now().Add(-30 * day), Now: time.Now()}
 	got, err := Prune(t.Context(), dir, []Part{part}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 4 || got[1].Items != 2 || got[2].Items != 1 || got[3] != (Freed{Name: "store", Bytes: 7, Items: 1}) || asked != o {
+	if len(got) != 5 || got[1].Items != 2 || got[2].Items != 1 || got[3].Items != 1 || got[4] != (Freed{Name: "store", Bytes: 7, Items: 1}) || asked != o {
 		t.Errorf("%+v, asked %+v", got, asked)
 	}
 	there(t, b, map[string]bool{"packages/aa": false, "packages/bb": true, "roots/old": false, "roots/new/blobs/sha256/x": true, "roots/beside/root.json": true})
+	there(t, dir, map[string]bool{"tests/old.json": false, "tests/new.json": true})
 	part.Prune = func(context.Context, Options) (int64, int, error) { return 0, 0, ErrUntold }
-	if got, err := Prune(t.Context(), dir, []Part{part}, o); err != nil || got[3].Skipped == "" {
+	if got, err := Prune(t.Context(), dir, []Part{part}, o); err != nil || got[4].Skipped == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	part.Prune = func(context.Context, Options) (int64, int, error) { return 0, 0, errors.New("boom") }

@@ -66,7 +66,7 @@ func Prune(ctx context.Context, stateDir string, parts []Part, o Options) ([]Fre
 	if err != nil {
 		return out, err
 	}
-	parts = append([]Part{{"bootstrap", tree(filepath.Join(stateDir, "bootstrap"))}, {"tmp", func(ctx context.Context, o Options) (int64, int, error) {
+	parts = append([]Part{{"bootstrap", tree(filepath.Join(stateDir, "bootstrap"))}, {"tests", tree(filepath.Join(stateDir, "tests"))}, {"tmp", func(ctx context.Context, o Options) (int64, int, error) {
 		o.Before = o.Now // no run is on: what is there was left behind
 		return tree(filepath.Join(stateDir, "tmp"))(ctx, o)
 	}}}, parts...)

@@ -1,0 +1,175 @@
+//go:build linux && cgo && containers_image_openpgp && exclude_graphdriver_btrfs
+
+package rpm_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cfbuild/cfbuild/bootstrap"
+	"github.com/cfbuild/cfbuild/bootstrap/rpm"
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/internal/listing"
+	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/testneed"
+	"github.com/cfbuild/cfbuild/internal/testrepo/rpmrepo"
+	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/pipelines/engine"
+	"github.com/cfbuild/cfbuild/site"
+)
+
+func TestMain(m *testing.M) {
+	if buildah.Child() {
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// newEngine gives an engine with the real builder and a state of its own.
+func newEngine(t testing.TB, st site.Site, log func(pipelines.Event)) *engine.Engine {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cfbuild-rpm-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := builders.Options{StateDir: filepath.Join(dir, "buildah")}
+	t.Cleanup(func() {
+		if _, err := buildah.Prune(context.Background(), o, 0, 0); err != nil {
+			t.Errorf("prune: %v", err)
+		}
+		os.RemoveAll(dir)
+	})
+	b, err := buildah.Backend().Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &engine.Engine{Builder: b, Bootstrappers: []bootstrap.Bootstrapper{rpm.New(rpm.Options{})}, Site: st, StateDir: dir,
+		Now: rpmrepo.Made.Add(time.Hour), Events: log}
+}
+
+// build makes an image and gives what it holds.
+func build(t testing.TB, e *engine.Engine, img func(pipelines.Platform) pipelines.Image, p pipelines.Platform) (pipelines.Artifact, []listing.Entry) {
+	t.Helper()
+	job, err := pipelines.NewJob(pipelines.Target{Name: "centos9", Build: img}, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := e.Run(t.Context(), pipelines.Plan{Version: 1, Jobs: []pipelines.Job{job}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := oci.Open(out.Artifacts[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := l.Manifest(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := listing.Image(l, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Artifacts[0], entries
+}
+
+func centos(steps ...pipelines.Step) func(pipelines.Platform) pipelines.Image {
+	return func(p pipelines.Platform) pipelines.Image {
+		return pipelines.From(p, pipelines.Bootstrap{Method: "rpm", Include: base, Sources: []pipelines.PackageSource{{Repository: "centos-stream", Suite: suite}}}).Then(steps...)
+	}
+}
+
+func logTo(t testing.TB) func(pipelines.Event) {
+	start := time.Now()
+	return func(e pipelines.Event) {
+		if e.Kind != pipelines.EventProgress {
+			t.Logf("%5.1f s %s %.20s %s %s", time.Since(start).Seconds(), e.Kind, e.Step, e.Name, strings.TrimSpace(e.Text))
+		}
+	}
+}
+
+// TestBuild makes the synthetic distribution's root with the real builder, and uses
+// it: rpm's database, dnf with signatures checked, scripts, owners, capabilities.
+func TestBuild(t *testing.T) {
+	m, st := distribution(t, "x86_64")
+	e := newEngine(t, st, logTo(t))
+	_, entries := build(t, e, centos(), amd64)
+	for _, want := range []string{
+		"usr/share/fixture/owned file 0640 970:970", "usr/bin/fixture-suid file 4755 0:0", "usr/bin/fixture-sgid file 2755 0:970",
+		"etc/fixture/made-by-post file 0644 0:0", "etc/fixture/made-by-lua file 0644 0:0", "bin symlink 0777 0:0 -> usr/bin",
+		"proc dir 0555 0:0", "dev dir 0755 0:0", "tmp dir 1777 0:0",
+	} {
+		path, _, _ := strings.Cut(want, " ")
+		got, ok := listing.Find(entries, path)
+		if !ok || !strings.HasPrefix(got.String(), want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got, _ := listing.Find(entries, "usr/bin/fixture-caps"); got.Xattrs["security.capability"] == "" {
+		t.Error("fixture-caps has lost its capabilities")
+	}
+	for _, e := range entries {
+		for _, gone := range []string{"target", "cfbuild", "dev/null", "var/cache/ldconfig/aux-cache"} {
+			if e.Path == gone {
+				t.Errorf("/%s is left", gone)
+			}
+		}
+	}
+	repo := "[test]\nname=test\nbaseurl=" + m.URL + "/9-stream/BaseOS/x86_64/os\ngpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-centosofficial\n"
+	image := func(script string) func(pipelines.Platform) pipelines.Image {
+		return centos(pipelines.Remove{Paths: []string{"/etc/yum.repos.d/centos.repo"}},
+			pipelines.File{Path: "/etc/yum.repos.d/test.repo", Data: []byte(repo)}, pipelines.Run{Shell: script})
+	}
+	build(t, e, image(`
+test "$(rpm -qa | wc -l)" -gt 100
+rpm -q gpg-pubkey bash centos-stream-release
+rpm -Va --noconfig --noghost
+test "$(rpm -q --qf '%{INSTALLTIME}' bash)" = "$(rpm -q --qf '%{INSTALLTIME}' dnf)"
+dnf -y makecache
+dnf -y upgrade
+dnf -y install leaf
+cat /usr/share/leaf
+dnf clean all
+`), amd64)
+}
+
+// TestSameTwice: two machines that never heard of each other get the same image,
+// byte for byte.
+func TestSameTwice(t *testing.T) {
+	_, st := distribution(t, "x86_64")
+	var arts []pipelines.Artifact
+	var lists [][]listing.Entry
+	for range 2 {
+		a, l := build(t, newEngine(t, st, nil), centos(), amd64)
+		arts, lists = append(arts, a), append(lists, l)
+	}
+	if arts[0].Digest != arts[1].Digest {
+		t.Errorf("%s and %s:\n%s", arts[0].Digest, arts[1].Digest, strings.Join(listing.Diff(lists[0], lists[1]), "\n"))
+	}
+}
+
+// TestForeign makes an arm64 root: rpm runs natively, only scripts are emulated.
+func TestForeign(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/fs/binfmt_misc/qemu-aarch64"); err != nil {
+		testneed.Skip(t, "needs binfmt_misc for arm64 (make setup registers it)")
+	}
+	_, st := distribution(t, "x86_64", "aarch64")
+	e := newEngine(t, st, logTo(t))
+	_, entries := build(t, e, centos(pipelines.Run{Shell: `
+test "$(rpm -qa | wc -l)" -gt 100
+test "$(rpm -q --qf '%{ARCH}' bash)" = aarch64
+test "$(uname -m)" = aarch64
+rpm -Va --noconfig --noghost
+`}), arm64)
+	for _, want := range []string{"usr/share/fixture/owned file 0640 970:970", "etc/fixture/made-by-post file 0644 0:0", "etc/fixture/made-by-lua file 0644 0:0"} {
+		path, _, _ := strings.Cut(want, " ")
+		if got, ok := listing.Find(entries, path); !ok || !strings.HasPrefix(got.String(), want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
