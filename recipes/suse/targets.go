@@ -37,6 +37,8 @@ func target(s site.Site, o Options) pipelines.Target {
 	case SLES12:
 		t.Name, t.Aliases = "sles12", []string{"sles12-upstream", "sles12-sp5"}
 		t.Description = fmt.Sprintf("%s, %s as it is (its repositories need a subscription): %s", r.title, r.image, r.support())
+		const why = "its repositories need a subscription, and its registry has no tag for a service pack: it is taken as it is"
+		t.Accepts = []pipelines.Acceptance{{Rule: "no-upgrade", Why: why}, {Rule: "base-floating", Why: why}, {Rule: "base-outside-site", Why: why}}
 		return t
 	}
 	t.Description = r.title + ": " + r.support()

@@ -41,18 +41,14 @@ fi
 			}
 		}
 		b.WriteString("rpm --import " + strings.Join(keys, " ") + "\n")
-		b.WriteString(`run() {
-	code=0
-	zypper --non-interactive "$@" || code=$?
-	case $code in 0 | 102 | 103) ;; *) exit $code ;; esac
-}
-run refresh
-run patch
-run patch
-run update
+		b.WriteString(`ok() { case $1 in 102 | 103) ;; *) exit "$1" ;; esac; }
+zypper --non-interactive refresh
+zypper --non-interactive patch || ok $?
+zypper --non-interactive patch || ok $?
+zypper --non-interactive update || ok $?
 `)
 		if len(o.Include) > 0 {
-			b.WriteString("run install " + strings.Join(o.Include, " ") + "\n")
+			b.WriteString("zypper --non-interactive install " + strings.Join(o.Include, " ") + " || ok $?\n")
 		}
 		b.WriteString(`zypper clean --all
 rm -rf /var/cache/zypp/* /var/log/zypp /var/log/zypper.log /var/cache/ldconfig/aux-cache
