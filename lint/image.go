@@ -40,6 +40,7 @@ func Image(ctx context.Context, l *oci.Layout, d v1.Descriptor, o ImageOptions) 
 	i.contents(seen.found)
 	i.release()
 	i.layers()
+	i.undone(seen.packages)
 	i.history()
 	i.files()
 	i.documents()
@@ -58,8 +59,10 @@ func kept(e *rootfs.Entry) bool {
 
 // seen takes what is found in contents while the layers stream by.
 type seen struct {
-	buf   []byte
-	found []struct {
+	buf []byte
+	// packages are the names in the package databases of layers.
+	packages []database
+	found    []struct {
 		layer int
 		f     Finding
 	}
@@ -76,6 +79,14 @@ const (
 // visit looks at one file of one layer.
 func (s *seen) visit(layer int, e *rootfs.Entry, r io.Reader) error {
 	if e.Size == 0 {
+		return nil
+	}
+	if read := databases[e.Path]; read != nil && e.Size <= largestDatabase {
+		b, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		s.packages = append(s.packages, database{e.Path, layer, read(string(b))})
 		return nil
 	}
 	if s.buf == nil {

@@ -57,6 +57,18 @@ func TestBadImages(t *testing.T) {
 			b.add(entry{name: "opt/build/a.o", data: "x"})
 			b.top(entry{name: "opt/.wh.build"})
 		}, nil, "", ""},
+		"packages undone": {func(b *bad) {
+			b.add(entry{name: "lib/apk/db/installed", data: "C:Q1x\nP:musl\nV:1\n\nP:gcc\nV:14\n\n"})
+			b.top(entry{name: "lib/apk/db/installed", data: "P:musl\nV:2\n\n"})
+		}, []string{PackagesUndone}, "", ""},
+		"packages undone, dpkg": {func(b *bad) {
+			b.add(entry{name: "usr/share/doc/bash/copyright", data: "GPL"}, entry{name: "var/lib/dpkg/status", data: "Package: bash\nStatus: install ok installed\n\nPackage: gcc\nStatus: install ok installed\n\n"})
+			b.top(entry{name: "var/lib/dpkg/status", data: "Package: bash\nStatus: install ok installed\n\nPackage: gcc\nStatus: deinstall ok config-files\n\n"})
+		}, []string{PackagesUndone}, "", ""},
+		"packages added": {func(b *bad) {
+			b.add(entry{name: "lib/apk/db/installed", data: "P:musl\nV:1\n\n"})
+			b.top(entry{name: "lib/apk/db/installed", data: "P:musl\nV:1\n\nP:curl\nV:1\n\n"})
+		}, nil, "", ""},
 		"empty layer": {func(b *bad) { b.top() }, []string{EmptyLayer}, "", ""},
 		"many layers": {func(b *bad) {
 			for i := range 100 {

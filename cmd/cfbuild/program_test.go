@@ -80,7 +80,7 @@ func TestUntaggedSaysWhichTags(t *testing.T) {
 func TestWithoutCgo(t *testing.T) {
 	dir := t.TempDir()
 	bin := build(t, ".", "-buildvcs=false -tags="+tags, "CGO_ENABLED=0")
-	if out, _, code := run(t, dir, bin, "list"); code != 0 || !strings.Contains(out, "debian12 (bookworm, debian-12)") {
+	if out, _, code := run(t, dir, bin, "list"); code != 0 || !strings.Contains(out, "(also bookworm, debian-12)") {
 		t.Errorf("list: exit code %d, %s", code, out)
 	}
 	if out, _, _ := run(t, dir, bin, "version"); !strings.Contains(out, "buildah (left out: ") {
@@ -122,7 +122,7 @@ func TestInit(t *testing.T) {
 func TestExample(t *testing.T) {
 	bin := build(t, "../../examples/custom", "-mod=readonly -tags="+tags, "GOPROXY=off")
 	out, _, code := run(t, t.TempDir(), bin, "list")
-	if code != 0 || !strings.Contains(out, "toolbox (tools)") {
+	if code != 0 || !strings.Contains(out, "(also tools)") {
 		t.Fatalf("list: exit code %d, %s", code, out)
 	}
 	checkImage(t, bin, "toolbox")

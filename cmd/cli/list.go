@@ -34,16 +34,15 @@ func (p *program) listCommand() *cobra.Command {
 				fmt.Fprintf(w, "TARGET\tVERIFIED WITH\tWHAT\n")
 			}
 			for _, t := range pl.Targets {
-				name := t.Name
-				if len(t.Aliases) > 0 {
-					name += " (" + strings.Join(t.Aliases, ", ") + ")"
-				}
-				about := t.Description
+				name, about := t.Name, t.Description
 				if t.Ended(p.env.Now()) {
 					about = "END OF LIFE " + t.EndOfLife + ": " + about
 				}
 				if len(t.Platforms) > 0 {
 					about = strings.TrimSpace(about + " [" + short(t.Platforms) + "]")
+				}
+				if len(t.Aliases) > 0 { // last, so that the columns stay narrow
+					about = strings.TrimSpace(about + " (also " + strings.Join(t.Aliases, ", ") + ")")
 				}
 				if verified {
 					name += "\t" + or(t.Verified, "-")
