@@ -7,7 +7,7 @@ import "github.com/cfbuild/cfbuild/pipelines"
 // them), root is there, the build left nothing in the environment, and nothing in
 // the directories that a runtime mounts over or that packages put caches into.
 func BaseTests(osRelease ...string) []pipelines.Test {
-	return []pipelines.Test{
+	return pipelines.Tests(
 		pipelines.TestPlatform{},
 		pipelines.TestFile{Path: "/etc/os-release", Contains: osRelease},
 		pipelines.TestUser{Name: "root", UID: "0"},
@@ -19,5 +19,5 @@ func BaseTests(osRelease ...string) []pipelines.Test {
 		pipelines.TestCommand{Name: "nothing is left in /tmp, /var/tmp, /home, /root/.cache", Shell: `for d in /tmp /var/tmp /home /root/.cache; do
 	if [ -d $d ] && [ -n "$(ls -A $d)" ]; then ls -lA $d; exit 1; fi
 done`},
-	}
+	)
 }

@@ -2,6 +2,7 @@ package debian
 
 import (
 	"bytes"
+	_ "embed"
 	"fmt"
 	"net/url"
 	"slices"
@@ -12,7 +13,13 @@ import (
 	"github.com/cfbuild/cfbuild/site"
 )
 
-const mirrorDir = "/etc/apt/mirrors"
+const (
+	mirrorDir = "/etc/apt/mirrors"
+	chooser   = mirrorDir + "/choose"
+)
+
+//go:embed choose.sh
+var choose []byte
 
 // Files are what an image gets beyond its packages; no package owns any of them.
 //
@@ -67,6 +74,9 @@ force-confold
 // aptSources are the files that say where apt fetches from.
 func aptSources(o Options, s site.Site, p pipelines.Platform) []pipelines.File {
 	var files []pipelines.File
+	if o.chosen(s, p) != "" {
+		files = append(files, pipelines.File{Path: chooser, Mode: 0o755, Data: choose})
+	}
 	var sources strings.Builder
 	for i, r := range o.repositories(p) {
 		urls := o.imageURLs(s, r.name)
@@ -101,6 +111,18 @@ func aptSources(o Options, s site.Site, p pipelines.Platform) []pipelines.File {
 	return append(files, pipelines.File{Path: o.release().sourcesFile(), Data: []byte(sources.String())})
 }
 
+// chosen are the arguments of the chooser: repositories with several mirrors and a
+// suite of each to ask for; empty for none.
+func (o Options) chosen(s site.Site, p pipelines.Platform) string {
+	var out []string
+	for _, r := range o.repositories(p) {
+		if len(o.imageURLs(s, r.name)) > 1 {
+			out = append(out, r.name, r.suites[0])
+		}
+	}
+	return strings.Join(out, " ")
+}
+
 // keyring keeps the form the site gave: apt tells armored keys by the ending.
 func keyring(repo string, k site.Keyring) pipelines.File {
 	ending := ".gpg"
@@ -126,12 +148,7 @@ func mirrorList(urls []string) string {
 // With several mirrors the next one is the retry, for a single one there are
 // three.
 func aptConf(o Options, s site.Site, p pipelines.Platform) string {
-	retries := 3
-	for _, r := range o.repositories(p) {
-		if len(o.imageURLs(s, r.name)) > 1 {
-			retries = 0
-		}
-	}
+	chosen := o.chosen(s, p)
 	var b strings.Builder
 	line := func(comment, setting string) { fmt.Fprintf(&b, "// %s\n%s\n", comment, setting) }
 	if !o.Recommends {
@@ -143,10 +160,11 @@ func aptConf(o Options, s site.Site, p pipelines.Platform) string {
 		"Acquire::GzipIndexes \"true\";\nAcquire::Languages \"none\";")
 	line("Do not keep packages because others suggest them.", `APT::AutoRemove::SuggestsImportant "false";`)
 	line("Seconds before a silent mirror is given up.", "Acquire::http::Timeout \"10\";\nAcquire::https::Timeout \"10\";")
-	if retries == 0 {
+	if chosen != "" {
 		line("Another mirror is tried instead of the same one again.", `Acquire::Retries "0";`)
+		line("Before an update, find out which mirror is to be tried first.", fmt.Sprintf("APT::Update::Pre-Invoke { \"%s %s || true\"; };", chooser, chosen))
 	} else {
-		line("There is one mirror only.", fmt.Sprintf(`Acquire::Retries "%d";`, retries))
+		line("There is one mirror only.", `Acquire::Retries "3";`)
 	}
 	return b.String()
 }

@@ -10,7 +10,7 @@ import (
 // tests hold for every image of the family that has apt.
 func (o Options) tests() []pipelines.Test {
 	r := o.release()
-	return append(common.BaseTests("ID="+r.distribution, fmt.Sprintf("VERSION_ID=%q", r.version)),
+	return append(common.BaseTests("ID="+r.distribution, fmt.Sprintf("VERSION_ID=%q", r.version)), pipelines.Tests(
 		pipelines.TestEnv{Name: "LC_ALL", Value: common.Locale},
 		pipelines.TestLabel{Name: "org.opencontainers.image.version", Value: r.version},
 		pipelines.TestPackage{Name: "apt"},
@@ -23,5 +23,5 @@ func (o Options) tests() []pipelines.Test {
 		pipelines.TestCommand{Name: "apt finds every dependency", Args: []string{"apt-get", "check"}},
 		pipelines.TestCommand{Name: "no caches of apt are left", Shell: `test -z "$(find /var/cache/apt /var/lib/apt/lists -type f ! -name lock)"`},
 		pipelines.TestCommand{Name: "no locale is missing", Shell: `perl -e 'use POSIX; exit 0' 2>&1 | grep -q . && exit 1; printf 'caf\303\251' | wc -m`, Output: []string{"4"}},
-	)
+	)...)
 }

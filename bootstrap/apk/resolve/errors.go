@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/cfbuild/cfbuild/bootstrap/apk/index"
+	"github.com/cfbuild/cfbuild/pipelines"
 )
 
-// MissingError: no repository has a package of a name, nor one that provides it.
+// MissingError: no repository has a package of a name, nor one that provides it. It
+// matches [pipelines.ErrInvalid] where the definition itself names it.
 type MissingError struct {
 	Name string
 	// By is the package that wants it, "" for the definition itself.
@@ -33,6 +35,9 @@ func (e *MissingError) Hint() string {
 	}
 	return "check the name; most packages are in community, which is a component of its own"
 }
+
+// Is matches [pipelines.ErrInvalid].
+func (e *MissingError) Is(target error) bool { return e.By == "" && target == pipelines.ErrInvalid }
 
 // ConflictError: packages that do not go together, or a choice that has to be made.
 type ConflictError struct {
