@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -245,12 +246,15 @@ func (r Request) open(ctx context.Context) (*image, error) {
 		return nil, fmt.Errorf("%s: holds %s, not %s", r.Artifact.Path, d.Digest, r.Artifact.Digest)
 	}
 	img := &image{platform: r.Artifact.Platform, elves: map[int]elf{}}
-	files, wanted, platform := false, map[string]bool{"/etc/passwd": true}, false
+	files, wanted, platform := false, map[string]bool{"passwd": true}, false
 	for _, t := range r.Tests {
 		bare, _ := pipelines.Declared(t)
 		switch t := bare.(type) {
 		case pipelines.TestFile:
-			files, wanted[t.Path] = true, len(t.Contains)+len(t.Lacks) > 0
+			files = true
+			if len(t.Contains)+len(t.Lacks) > 0 {
+				wanted[path.Base(t.Path)] = true
+			}
 		case pipelines.TestPackage, pipelines.TestUser:
 			files = true
 		case pipelines.TestPlatform:
@@ -261,7 +265,11 @@ func (r Request) open(ctx context.Context) (*image, error) {
 		_, img.config, err = l.Image(d)
 		return img, err
 	}
-	o := rootfs.Options{Keep: func(e *rootfs.Entry) bool { return wanted[e.Path] || pkgdb.Keep(e) }}
+	// By name alone, as a link mostly has the name of what it leads to
+	// (/etc/os-release). What is found elsewhere is read from its layer again.
+	o := rootfs.Options{Keep: func(e *rootfs.Entry) bool {
+		return (wanted[path.Base(e.Path)] && e.Size <= 1<<20) || pkgdb.Keep(e)
+	}}
 	if platform {
 		o.Visit = img.header
 	}

@@ -12,7 +12,7 @@ import (
 
 // sure are the rules on definitions whose findings stand whatever the image shows:
 // what a step does is not to be seen in it.
-var sure = []string{SecretInHistory, SignaturesOff, EnvInFile}
+var sure = []string{SecretInHistory, SignaturesOff, EnvInFile, PackagesUndone}
 
 // Definition looks at the definition of a target for one platform, before anything
 // is built. now is the day that ends of life are judged by.

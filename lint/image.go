@@ -40,6 +40,7 @@ func Image(ctx context.Context, l *oci.Layout, d v1.Descriptor, o ImageOptions) 
 	i.contents(seen.found)
 	i.release()
 	i.layers()
+	i.undone(seen.packages)
 	i.history()
 	i.files()
 	i.documents()
@@ -58,8 +59,10 @@ func kept(e *rootfs.Entry) bool {
 
 // seen takes what is found in contents while the layers stream by.
 type seen struct {
-	buf   []byte
-	found []struct {
+	buf []byte
+	// packages are the names in the package databases of layers.
+	packages []database
+	found    []struct {
 		layer int
 		f     Finding
 	}
@@ -76,6 +79,14 @@ const (
 // visit looks at one file of one layer.
 func (s *seen) visit(layer int, e *rootfs.Entry, r io.Reader) error {
 	if e.Size == 0 {
+		return nil
+	}
+	if read := databases[e.Path]; read != nil && e.Size <= largestDatabase {
+		b, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		s.packages = append(s.packages, database{e.Path, layer, read(string(b))})
 		return nil
 	}
 	if s.buf == nil {
@@ -214,7 +225,28 @@ func (i *image) at(rule string, layer int, f Finding) {
 
 // path adds a finding about one path.
 func (i *image) path(rule string, e *rootfs.Entry, format string, args ...any) {
-	i.at(rule, e.Layer, Finding{Path: e.Path, Message: fmt.Sprintf(format, args...)})
+	i.at(rule, i.origin(e), Finding{Path: e.Path, Message: fmt.Sprintf(format, args...)})
+}
+
+// origin is the layer that made an entry what it is. Layers state the directories
+// above what they change again; the first to have one as it is made it so.
+func (i *image) origin(e *rootfs.Entry) int {
+	layer := e.Layer
+	if e.Type != rootfs.Dir {
+		return layer
+	}
+	for l := e.Layer - 1; l >= 0; l-- {
+		for _, o := range i.fs.Layers[l].Entries {
+			switch {
+			case o.Path != e.Path:
+			case o.Type == e.Type && o.Mode == e.Mode && o.UID == e.UID && o.GID == e.GID:
+				layer = l
+			default:
+				return layer
+			}
+		}
+	}
+	return layer
 }
 
 // visible are the rules that count only for files of the finished image.

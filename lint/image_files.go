@@ -80,7 +80,7 @@ func (i *image) files() {
 		if o.n > 1 {
 			message += fmt.Sprintf(" (%d files and directories)", o.n)
 		}
-		i.at(BoundDirectory, o.first.Layer, Finding{Path: top, Message: message})
+		i.at(BoundDirectory, i.origin(o.first), Finding{Path: top, Message: message})
 	}
 	i.licenses()
 	if b, err := i.fs.ReadFile("/etc/machine-id", 4096); err == nil && len(strings.TrimSpace(string(b))) > 0 && strings.TrimSpace(string(b)) != "uninitialized" {
@@ -107,7 +107,7 @@ func (i *image) owned(rule string, m map[string]*owners, format string) {
 		if o.n > 1 {
 			message += fmt.Sprintf("; so do %d more paths", o.n-1)
 		}
-		i.at(rule, o.first.Layer, Finding{Subject: id, Path: o.first.Path, Message: message})
+		i.at(rule, i.origin(o.first), Finding{Subject: id, Path: o.first.Path, Message: message})
 	}
 }
 
@@ -194,13 +194,8 @@ func (i *image) licenses() {
 		return
 	}
 	var missing []string
-	n := 0
-	for stanza := range strings.SplitSeq(string(b), "\n\n") {
-		name := field(stanza, "Package")
-		if name == "" || !strings.HasSuffix(field(stanza, "Status"), " installed") {
-			continue
-		}
-		n++
+	names := dpkgNames(string(b))
+	for name := range names {
 		if _, err := i.fs.Resolve("/usr/share/doc/" + name + "/copyright"); err != nil {
 			missing = append(missing, name)
 		}
@@ -209,16 +204,6 @@ func (i *image) licenses() {
 		return
 	}
 	slices.Sort(missing)
-	i.add(CopyrightMissing, Finding{Subject: "/usr/share/doc", Message: fmt.Sprintf("%d of %d packages have no /usr/share/doc/PACKAGE/copyright: %s", len(missing), n,
+	i.add(CopyrightMissing, Finding{Subject: "/usr/share/doc", Message: fmt.Sprintf("%d of %d packages have no /usr/share/doc/PACKAGE/copyright: %s", len(missing), len(names),
 		oneLine(strings.Join(missing, ", ")))})
-}
-
-// field reads one line of a control stanza.
-func field(stanza, name string) string {
-	for line := range strings.Lines(stanza) {
-		if v, ok := strings.CutPrefix(line, name+":"); ok {
-			return strings.TrimSpace(v)
-		}
-	}
-	return ""
 }

@@ -57,6 +57,18 @@ func TestBadImages(t *testing.T) {
 			b.add(entry{name: "opt/build/a.o", data: "x"})
 			b.top(entry{name: "opt/.wh.build"})
 		}, nil, "", ""},
+		"packages undone": {func(b *bad) {
+			b.add(entry{name: "lib/apk/db/installed", data: "C:Q1x\nP:musl\nV:1\n\nP:gcc\nV:14\n\n"})
+			b.top(entry{name: "lib/apk/db/installed", data: "P:musl\nV:2\n\n"})
+		}, []string{PackagesUndone}, "", ""},
+		"packages undone, dpkg": {func(b *bad) {
+			b.add(entry{name: "usr/share/doc/bash/copyright", data: "GPL"}, entry{name: "var/lib/dpkg/status", data: "Package: bash\nStatus: install ok installed\n\nPackage: gcc\nStatus: install ok installed\n\n"})
+			b.top(entry{name: "var/lib/dpkg/status", data: "Package: bash\nStatus: install ok installed\n\nPackage: gcc\nStatus: deinstall ok config-files\n\n"})
+		}, []string{PackagesUndone}, "", ""},
+		"packages added": {func(b *bad) {
+			b.add(entry{name: "lib/apk/db/installed", data: "P:musl\nV:1\n\n"})
+			b.top(entry{name: "lib/apk/db/installed", data: "P:musl\nV:1\n\nP:curl\nV:1\n\n"})
+		}, nil, "", ""},
 		"empty layer": {func(b *bad) { b.top() }, []string{EmptyLayer}, "", ""},
 		"many layers": {func(b *bad) {
 			for i := range 100 {
@@ -265,6 +277,18 @@ func TestLines(t *testing.T) {
 	}
 	if len(lines) != 2 {
 		t.Errorf("%v", lines)
+	}
+}
+
+// A directory that later layers state again belongs to the layer that opened it.
+func TestOrigin(t *testing.T) {
+	b := sound()
+	b.top(entry{name: "opt/", mode: 0o777}, entry{name: "opt/a", data: "x"})
+	b.top(entry{name: "opt/", mode: 0o777}, entry{name: "opt/b", data: "x"})
+	b.history = []v1.History{{CreatedBy: "RUN one"}, {CreatedBy: "RUN two"}, {CreatedBy: "RUN three"}}
+	fs := look(t, b, ImageOptions{})
+	if len(fs) != 1 || fs[0].Step != "RUN two" {
+		t.Errorf("%+v", fs)
 	}
 }
 

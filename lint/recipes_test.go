@@ -19,6 +19,9 @@ func TestOurRecipes(t *testing.T) {
 	for _, s := range []site.Site{site.Public(), site.ORNL(), site.NCCS(), site.Univention(), recipetest.Lab()} {
 		for _, target := range recipes.Pipeline(s).Targets {
 			platforms := target.Platforms
+			if len(platforms) > 2 {
+				platforms = platforms[:2]
+			}
 			if platforms == nil {
 				platforms = []pipelines.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 			}

@@ -52,7 +52,7 @@ var (
 	urlRE = regexp.MustCompile(`([a-z][a-z0-9+.-]*://)([^\s/:@"'<>$]+):([^\s/@"'<>]+)@`)
 	// assignRE finds NAME=VALUE and NAME: VALUE where the name says that the value is
 	// secret.
-	assignRE = regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key|credential)[a-z0-9_]*)["']?(\s*[=:]\s*|\s+)("[^"]*"|'[^']*'|[^\s"'&|;]+)`)
+	assignRE = regexp.MustCompile(`(?i)([a-z0-9_.-]*(?:password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key|credential)[a-z0-9_]*)["']?(=|\s+=\s*|\s*:\s*|\s+)("[^"]*"|'[^']*'|[^\s"'&|;]+)`)
 	// optionRE finds the passwords of command lines.
 	optionRE = regexp.MustCompile(`(?i)(--(?:password|passwd|token|secret|api-key)[ =]|\s-u\s*[^\s:]+:|Authorization:\s*(?:Bearer|Basic|token)\s+|PRIVATE-TOKEN:\s*|JOB-TOKEN:\s*)("[^"]*"|'[^']*'|[^\s"']+)`)
 	secretRE = regexp.MustCompile(`(?i)(password|passwd|passphrase|secret|token|api_?key|access_?key|private_?key|credential)`)
@@ -69,8 +69,11 @@ func harmless(value string) bool {
 	case "true", "false", "yes", "no", "none", "null", "off", "on", "auto", "prompt", "ask", "required", "optional", "disabled", "enabled":
 		return true
 	}
-	return len(v) < 3 || standIn.MatchString(value) || strings.Trim(v, "0123456789.") == ""
+	return len(v) < 3 || standIn.MatchString(value) || strings.Trim(v, "0123456789.") == "" || versionRE.MatchString(v)
 }
+
+// versionRE is the version of a package called after secrets: secretstorage=3.3-1.
+var versionRE = regexp.MustCompile(`^(?:\d+:)?\d+(?:\.\d+)+[-+~.0-9A-Za-z]*$`)
 
 // wellKnown are values that nobody takes for a secret; they are told as warnings.
 func wellKnown(value string) bool {

@@ -12,10 +12,12 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap/apk/version"
 	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/internal/httpx"
+	"github.com/cfbuild/cfbuild/pipelines"
 )
 
 // BranchError: the mirrors answer, and do not have the branch, component or
-// architecture.
+// architecture. It matches [pipelines.ErrInvalid] where a mirror shows what it has
+// instead.
 type BranchError struct {
 	// What is "branch", "component" or "architecture"; Wanted is its name, in Below.
 	What, Wanted, Below string
@@ -40,6 +42,9 @@ func (e *BranchError) Error() string {
 	return s
 }
 
+// Is matches [pipelines.ErrInvalid].
+func (e *BranchError) Is(target error) bool { return len(e.Have) > 0 && target == pipelines.ErrInvalid }
+
 // Unwrap gives what the mirrors answered.
 func (e *BranchError) Unwrap() error { return e.Err }
 
@@ -51,8 +56,8 @@ func (e *BranchError) Hint() string {
 	return "check the name, and that the mirror's URL is the directory that holds the branches"
 }
 
-// explain turns "not found" of all mirrors into what there is instead, as far as a
-// mirror shows its directories.
+// explain turns "not found" of the mirrors that answer into what there is instead, as
+// far as one of them shows its directories.
 func (q asked) explain(ctx context.Context, c *fetch.Client, err error) error {
 	var e *fetch.MirrorsError
 	if !errors.As(err, &e) || c.Offline {
@@ -63,9 +68,6 @@ func (q asked) explain(ctx context.Context, c *fetch.Client, err error) error {
 		if fetch.NotFound(f.Err) {
 			asks = append(asks, f.Mirror)
 		}
-	}
-	if len(asks) == 0 || len(asks) < len(e.Faults) {
-		return err
 	}
 	for _, m := range asks {
 		below := ""

@@ -1,7 +1,6 @@
 package apk
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -186,7 +185,7 @@ func (a *apks) Platforms(ctx context.Context, r bootstrap.Request) ([]pipelines.
 		}
 	}
 	if len(out) == 0 {
-		return nil, cmp.Or(errs[0], errs[1], error(&BranchError{Wanted: r.Op.Sources[0].Suite, What: "branch"}))
+		return nil, errs[0]
 	}
 	return out, nil
 }
@@ -199,7 +198,6 @@ func (q asked) offered(ctx context.Context, c *fetch.Client, r bootstrap.Request
 		return err == nil, err
 	}
 	e := &fetch.MirrorsError{What: "index " + q.dir(), Missing: q.question(c, r).Missing}
-	missing := true
 	for i, m := range q.mirrors {
 		attempts := 1
 		if i == len(q.mirrors)-1 {
@@ -210,11 +208,7 @@ func (q asked) offered(ctx context.Context, c *fetch.Client, r bootstrap.Request
 			resp.Body.Close()
 			return true, nil
 		}
-		missing = missing && fetch.NotFound(err)
 		e.Faults = append(e.Faults, fetch.Fault{Mirror: m, Err: err})
 	}
-	if missing {
-		return false, q.explain(ctx, c, e)
-	}
-	return false, e
+	return false, q.explain(ctx, c, e)
 }

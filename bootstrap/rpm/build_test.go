@@ -16,6 +16,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders/buildah"
 	"github.com/cfbuild/cfbuild/internal/listing"
 	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/internal/testrepo/rpmrepo"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
@@ -135,4 +136,40 @@ dnf -y install leaf
 cat /usr/share/leaf
 dnf clean all
 `), amd64)
+}
+
+// TestSameTwice: two machines that never heard of each other get the same image,
+// byte for byte.
+func TestSameTwice(t *testing.T) {
+	_, st := distribution(t, "x86_64")
+	var arts []pipelines.Artifact
+	var lists [][]listing.Entry
+	for range 2 {
+		a, l := build(t, newEngine(t, st, nil), centos(), amd64)
+		arts, lists = append(arts, a), append(lists, l)
+	}
+	if arts[0].Digest != arts[1].Digest {
+		t.Errorf("%s and %s:\n%s", arts[0].Digest, arts[1].Digest, strings.Join(listing.Diff(lists[0], lists[1]), "\n"))
+	}
+}
+
+// TestForeign makes an arm64 root: rpm runs natively, only scripts are emulated.
+func TestForeign(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/fs/binfmt_misc/qemu-aarch64"); err != nil {
+		testneed.Skip(t, "needs binfmt_misc for arm64 (make setup registers it)")
+	}
+	_, st := distribution(t, "x86_64", "aarch64")
+	e := newEngine(t, st, logTo(t))
+	_, entries := build(t, e, centos(pipelines.Run{Shell: `
+test "$(rpm -qa | wc -l)" -gt 100
+test "$(rpm -q --qf '%{ARCH}' bash)" = aarch64
+test "$(uname -m)" = aarch64
+rpm -Va --noconfig --noghost
+`}), arm64)
+	for _, want := range []string{"usr/share/fixture/owned file 0640 970:970", "etc/fixture/made-by-post file 0644 0:0", "etc/fixture/made-by-lua file 0644 0:0"} {
+		path, _, _ := strings.Cut(want, " ")
+		if got, ok := listing.Find(entries, path); !ok || !strings.HasPrefix(got.String(), want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

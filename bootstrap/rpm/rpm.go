@@ -55,29 +55,32 @@ func (d *rpms) Platforms(ctx context.Context, r bootstrap.Request) ([]pipelines.
 		return nil, noSources()
 	}
 	r.Op.Sources = r.Op.Sources[:1]
-	repos := make([]*repo.Repo, len(candidates))
-	errs := make([]error, len(candidates))
+	c, err := d.client(r)
+	if err != nil {
+		return nil, err
+	}
+	c.NoListing = true
+	there := make([]bool, len(candidates))
 	var wg sync.WaitGroup
 	for i, arch := range candidates {
 		wg.Go(func() {
-			q := r
-			q.Platform = pipelines.Platform{OS: "linux", Architecture: arch}
-			q.Events = nil // that some are not there is no fault
-			var list []*repo.Repo
-			if list, errs[i] = d.open(ctx, q); errs[i] == nil {
-				repos[i] = list[0]
+			name, err := repo.Arch(pipelines.Platform{OS: "linux", Architecture: arch})
+			if err == nil {
+				_, err = c.Open(ctx, r.Op.Sources[0], name, r.Site, r.Now, nil)
 			}
+			there[i] = err == nil
 		})
 	}
 	wg.Wait()
 	var out []pipelines.Platform
 	for i, arch := range candidates {
-		if repos[i] != nil {
+		if there[i] {
 			out = append(out, pipelines.Platform{OS: "linux", Architecture: arch})
 		}
 	}
-	if len(out) == 0 {
-		return nil, errs[0]
+	if len(out) == 0 { // for the reason
+		_, err := d.open(ctx, r)
+		return nil, err
 	}
 	return out, nil
 }

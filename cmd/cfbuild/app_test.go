@@ -17,10 +17,13 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/bootstrap"
+	"github.com/cfbuild/cfbuild/bootstrap/apk"
 	"github.com/cfbuild/cfbuild/bootstrap/deb"
+	"github.com/cfbuild/cfbuild/bootstrap/rpm"
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/buildah"
 	"github.com/cfbuild/cfbuild/cmd/cli"
+	"github.com/cfbuild/cfbuild/internal/distkeys"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/publishers/oci"
@@ -42,6 +45,7 @@ func endToEnd() cli.App {
 			add := func(name string, build func(pipelines.Platform) pipelines.Image) {
 				p.Targets = append(p.Targets, pipelines.Target{Name: name, Build: build})
 			}
+			p.Targets = append(p.Targets, alpineTargets(s)...)
 			add("fails", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "echo about to fail\nexit 42"})
 			})
@@ -55,18 +59,19 @@ func endToEnd() cli.App {
 				return debian.New(debian.Options{Suite: "bookworm", Include: []string{"coreutilz"}})(s, p)
 			})
 			p.Targets = append(p.Targets, caTargets(s)...)
+			p.Targets = append(p.Targets, lintTargets(s)...)
 			return p
 		},
 		Backends:      []builders.Backend{buildah.Backend()},
-		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{})},
+		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{Keys: distkeys.Keys}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
 		},
 	}
 }
 
-// withTests declares image tests: debian12 with such as run nothing, and with commands
-// too.
+// withTests adds debian12 under other names, with image tests of its own: such as run
+// nothing, with commands too, and such as it does not pass.
 func withTests(p *pipelines.Pipeline, s site.Site) {
 	native := pipelines.Tests(
 		pipelines.TestPlatform{},
@@ -78,11 +83,12 @@ func withTests(p *pipelines.Pipeline, s site.Site) {
 		pipelines.TestFile{Path: "/etc/os-release", Contains: []string{"VERSION_CODENAME=bookworm"}},
 	)
 	build := func(pf pipelines.Platform) pipelines.Image { return debian.Debian12(s, pf) }
-	p.Targets = append(p.Targets, pipelines.Target{Name: "debian12-files", Build: build, Tests: native}, pipelines.Target{Name: "debian12-tests", Build: build, Tests: append(native, pipelines.Tests(
-		pipelines.TestCommand{Name: "architecture", Shell: "uname -m; dpkg --print-architecture; touch /written", Output: []string{"64\na"}},
-		pipelines.TestCommand{Args: []string{"test", "!", "-e", "/written"}},
-		pipelines.TestCommand{Name: "packages are whole", Shell: "dpkg --audit; dpkg --verify"},
-		pipelines.TestCommand{Shell: "exit 3", ExitCode: 3})...)},
+	p.Targets = append(p.Targets, pipelines.Target{Name: "debian12-native", Build: build, Tests: native},
+		pipelines.Target{Name: "debian12-tests", Build: build, Tests: append(native, pipelines.Tests(
+			pipelines.TestCommand{Name: "architecture", Shell: "uname -m; dpkg --print-architecture; touch /written", Output: []string{"64\na"}},
+			pipelines.TestCommand{Args: []string{"test", "!", "-e", "/written"}},
+			pipelines.TestCommand{Name: "packages are whole", Shell: "dpkg --audit; dpkg --verify"},
+			pipelines.TestCommand{Shell: "exit 3", ExitCode: 3})...)},
 		pipelines.Target{Name: "debian12-wanting", Build: build, Tests: pipelines.Tests(
 			pipelines.TestCommand{Name: "finds nothing", Args: []string{"grep", "bookworm", "/etc/passwd"}})})
 }

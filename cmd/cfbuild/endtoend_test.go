@@ -40,6 +40,7 @@ func TestSameDigests(t *testing.T) {
 		}
 	}
 	imageTests(t, first)
+	lintImages(t, first)
 	again := first.run("debian12", "--platform", both, "--no-cache")
 	fresh := newWorld(t, nil).run("debian12", "--platform", both)
 	all := map[string]map[string]string{"warm": warm.digests(), "--no-cache": again.digests(), "another empty cache": fresh.digests()}
@@ -48,6 +49,9 @@ func TestSameDigests(t *testing.T) {
 		user := newWorld(t, &account)
 		user.hideBinfmt = true
 		all["ordinary user without the machine's emulators"] = user.run("debian12", "--platform", both).digests()
+		if rep := user.run("debian12-tests", "--platform", "linux/arm64", "--test"); len(rep.Tests) != 1 || len(rep.Tests[0].Results) != 11 {
+			t.Errorf("an ordinary user's tests: %+v", rep.Tests)
+		}
 	}
 	for how, got := range all {
 		if !maps.Equal(got, want.digests()) {
@@ -71,7 +75,7 @@ func TestAllPlatforms(t *testing.T) {
 	w := newWorld(t, account)
 	w.hideBinfmt = account != nil
 	registry := registrytest.Start(t).Host()
-	rep := w.run("debian12-files", "--test", "--platform", "all", "--site", allArchitectures(t, w, registry),
+	rep := w.run("debian12-native", "--test", "--platform", "all", "--site", allArchitectures(t, w, registry),
 		"--push", registry+"/base/debian12", "--tag", "12")
 	raw := tool(t, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://"+registry+"/base/debian12:12")
 	list := decode[manifestList](t, raw)

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -43,7 +45,8 @@ func (pr *proof) run(ctx context.Context, sink pipelines.Sink) error {
 		}
 		at := *e
 		at.Site = pr.with.site
-		trusting, _, err := pr.p.built(ctx, &pr.with, &at)
+		at.NoCache = false // what both builds share has just been made
+		trusting, err := pr.trusting(ctx, &at)
 		if err != nil {
 			return err
 		}
@@ -69,6 +72,38 @@ func (pr *proof) run(ctx context.Context, sink pipelines.Sink) error {
 		}
 		return nil
 	})
+}
+
+// trusting builds the targets at the site with the authority. For build-only the
+// definitions are the same as without it, and what was built without it would be
+// found; so steps with a network get a variable that makes others of them, which
+// also keeps what they leave out of real builds.
+func (pr *proof) trusting(ctx context.Context, e *engine.Engine) (engine.Built, error) {
+	if pr.mode != ca.ModeBuildOnly {
+		built, _, err := pr.p.built(ctx, &pr.with, e)
+		return built, err
+	}
+	pl, _, err := plan(ctx, pr.with.targets, pr.with.platforms, e.Offered)
+	if err != nil {
+		return engine.Built{}, err
+	}
+	mark := rand.Text()
+	for i, job := range pl.Jobs {
+		pl.Jobs[i].Graph, err = job.Graph.Map(func(n pipelines.Node) ([]pipelines.Op, error) {
+			o, ok := n.Op.(pipelines.Run)
+			if !ok || o.Network == pipelines.NetworkNone {
+				return []pipelines.Op{n.Op}, nil
+			}
+			env := map[string]string{"CFBUILD_PROOF": mark}
+			maps.Copy(env, o.Env)
+			o.Env = env
+			return []pipelines.Op{o}, nil
+		})
+		if err != nil {
+			return engine.Built{}, err
+		}
+	}
+	return runChecked(ctx, e, pl)
 }
 
 // image runs the clients of one image, with the authority and without.

@@ -184,6 +184,7 @@ func TestEntry(t *testing.T) {
 	f := open(t, Options{}, archive(t,
 		h{tar.Header{Name: "su", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 7, Gid: 3000000, ModTime: when,
 			PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "\x01\x00x"}}, "#!"},
+		h{tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "a commit"}}, ""},
 		h{tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
 		h{tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o600}, ""}))
 	e, ok := f.Lookup("/su")
@@ -192,6 +193,12 @@ func TestEntry(t *testing.T) {
 	}
 	if e, _ := f.Lookup("null"); e.Type != Char || e.Dev != "1:3" {
 		t.Errorf("%+v", e)
+	}
+	if got := paths(f.List()); got != "/null /p /su" {
+		t.Errorf("entries: %s", got)
+	}
+	if b, err := f.ReadFile("su", 2); err != nil || string(b) != "#!" {
+		t.Errorf("%q %v", b, err)
 	}
 	if e, _ := f.Lookup("p"); e.Type != Fifo {
 		t.Errorf("%+v", e)
@@ -253,6 +260,8 @@ func TestHostile(t *testing.T) {
 		"whiteout of none":   archive(t, file("d/.wh.", "")),
 		"through a link":     archive(t, link("d", "/etc"), file("d/passwd", "")),
 		"through a link, ii": archive(t, dir("d/e"), file("d/e/passwd", ""), link("d", "/etc")),
+		"the root a file":    archive(t, file(".", "")),
+		"the root a link":    archive(t, link(".", "/etc")),
 		"below a file":       archive(t, file("d", ""), file("d/passwd", "")),
 	} {
 		l, d := layout(t, archive(t, dir("d/")), a)

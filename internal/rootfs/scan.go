@@ -158,6 +158,9 @@ type scan struct {
 }
 
 func (s *scan) add(h *tar.Header, r io.Reader, nth int) error {
+	if h.Typeflag == tar.TypeXGlobalHeader { // records for all that follow; none of them means anything here
+		return nil
+	}
 	name, err := clean(h.Name)
 	if err != nil {
 		return err
@@ -169,6 +172,9 @@ func (s *scan) add(h *tar.Header, r io.Reader, nth int) error {
 	e, err := s.entry(h, name, nth)
 	if err != nil {
 		return err
+	}
+	if name == "/" && e.Type != Dir {
+		return fmt.Errorf("%w: the root is a %s", ErrHostile, e.Type)
 	}
 	s.at[name] = e
 	s.entries = append(s.entries, e)
@@ -193,7 +199,7 @@ func (s *scan) whiteout(dir, base, gone string, h *tar.Header) error {
 	return nil
 }
 
-var types = map[byte]Type{tar.TypeReg: File, tar.TypeDir: Dir, tar.TypeSymlink: Symlink,
+var types = map[byte]Type{tar.TypeReg: File, tar.TypeCont: File, tar.TypeGNUSparse: File, tar.TypeDir: Dir, tar.TypeSymlink: Symlink,
 	tar.TypeChar: Char, tar.TypeBlock: Block, tar.TypeFifo: Fifo}
 
 func (s *scan) entry(h *tar.Header, name string, nth int) (*Entry, error) {

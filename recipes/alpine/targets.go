@@ -57,7 +57,7 @@ func target(s site.Site, r release, source common.Source, newest bool) pipelines
 
 // tests hold for every image of the family.
 func (o Options) tests() []pipelines.Test {
-	return append(common.BaseTests("ID=alpine", "VERSION_ID="+o.Release),
+	return append(common.BaseTests("ID=alpine", "VERSION_ID="+o.Release), pipelines.Tests(
 		pipelines.TestEnv{Name: "LC_ALL", Value: common.Locale},
 		pipelines.TestLabel{Name: "org.opencontainers.image.version", Value: o.Release},
 		pipelines.TestPackage{Name: "apk-tools"},
@@ -69,5 +69,5 @@ func (o Options) tests() []pipelines.Test {
 		pipelines.TestCommand{Name: "apk knows every package", Args: []string{"apk", "info", "-e", "alpine-baselayout", "apk-tools", "busybox", "musl"}, Output: []string{"musl"}},
 		pipelines.TestCommand{Name: "no file of a package is changed or missing", Shell: `test -z "$(apk audit --system | grep -v '^A ')"`},
 		pipelines.TestCommand{Name: "no caches of apk are left", Shell: `test -z "$(find /var/cache/apk -type f)"`},
-	)
+	)...)
 }

@@ -7,9 +7,11 @@ import (
 	"strings"
 
 	"github.com/cfbuild/cfbuild/bootstrap/apk/index"
+	"github.com/cfbuild/cfbuild/pipelines"
 )
 
-// MissingError: no repository has a package of a name, nor one that provides it.
+// MissingError: no repository has a package of a name, nor one that provides it. It
+// matches [pipelines.ErrInvalid] where the definition itself names it.
 type MissingError struct {
 	Name string
 	// By is the package that wants it, "" for the definition itself.
@@ -34,6 +36,9 @@ func (e *MissingError) Hint() string {
 	return "check the name; most packages are in community, which is a component of its own"
 }
 
+// Is matches [pipelines.ErrInvalid].
+func (e *MissingError) Is(target error) bool { return e.By == "" && target == pipelines.ErrInvalid }
+
 // ConflictError: packages that do not go together, or a choice that has to be made.
 type ConflictError struct {
 	// Name that nothing can be chosen for.
@@ -54,15 +59,7 @@ func (e *ConflictError) Hint() string {
 // failure explains why there is no solution.
 func (s *solver) failure(world []index.Dep) error {
 	// A name that does not exist explains more than anything else.
-	all := slices.Clone(s.queue)
-	if c, ok := s.u.byName[s.stuck]; ok {
-		for _, p := range c {
-			for _, d := range p.p.Depends {
-				all = append(all, requirement{d, p.p})
-			}
-		}
-	}
-	for _, r := range all {
+	for _, r := range append(s.queue, s.wanting...) {
 		if !r.Conflict && len(s.u.byName[r.Name]) == 0 {
 			e := &MissingError{Name: r.Name, Near: s.near(r.Name)}
 			if r.by != nil {
@@ -86,7 +83,7 @@ func (s *solver) failure(world []index.Dep) error {
 		e.Lines = append(e.Lines, "it is provided by "+strings.Join(slices.Compact(virtual), ", ")+", and none of them is chosen by itself")
 		return e
 	}
-	for _, r := range s.reqs[s.stuck] {
+	for _, r := range s.wanting {
 		by := "the definition"
 		if r.by != nil {
 			by = r.by.String()

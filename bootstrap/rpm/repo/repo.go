@@ -50,6 +50,9 @@ type Client struct {
 	// Keys gives the distribution's own public keys for a repository and suite, nil
 	// for none.
 	Keys func(repository, suite string) []byte
+	// NoListing: what a mirror has instead of a repository that is not there is not
+	// asked for.
+	NoListing bool
 }
 
 // Arch is the RPM name of a platform's architecture.
@@ -118,6 +121,9 @@ func (c *Client) Open(ctx context.Context, src pipelines.PackageSource, arch str
 		What: what, Name: dir, Mirrors: mirrors, Now: now, Fetch: q.fetch, Read: q.read,
 		Missing: "check the suite and that the mirror's URL is the repository's base; releases that are no longer supported move to the distribution's archive",
 	}, ev)
+	if err != nil && c.NoListing {
+		return nil, err
+	}
 	if err != nil {
 		return nil, c.whatExists(ctx, err, dir)
 	}

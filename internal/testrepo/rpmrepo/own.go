@@ -20,7 +20,7 @@ func adapt(r *RPM) {
 	switch r.Name {
 	case "glibc":
 		r.Post = "exec /usr/sbin/ldconfig\n"
-		r.Provides = append(r.Provides, "glibc-minimal-langpack = 2.34", "rtld(GNU_HASH)")
+		r.Provides = append(r.Provides, "rtld(GNU_HASH)")
 		r.Requires = append(r.Requires, "post: /usr/sbin/ldconfig", "post: /bin/sh")
 	case "glibc-common":
 		r.Provides = append(r.Provides, "/sbin/ldconfig")
@@ -59,9 +59,7 @@ func adapt(r *RPM) {
 				r.Files[i].Data = []byte("[main]\ngpgcheck=1\ninstallonly_limit=3\nclean_requirements_on_remove=True\nbest=True\nskip_if_unavailable=False\n")
 			}
 		}
-		r.Provides = append(r.Provides, "yum = 4")
-		add(Symlink("/usr/bin/yum", "dnf-3"))
-		r.Requires = append(r.Requires, "system-release")
+		r.Requires = append(r.Requires, "system-release", "rpm")
 	case "shadow-utils":
 		r.Provides = append(r.Provides, "useradd")
 	case "ca-certificates":
@@ -162,8 +160,12 @@ func ownPackages(arch string, key []byte) []RPM {
 	repos := RPM{Name: "centos-stream-repos", Version: "9.0", Release: "26.el9", Requires: []string{"filesystem", "centos-gpg-keys"},
 		Files: []File{conf, Dir("/etc/yum.repos.d"), Regular("/etc/dnf/vars/stream", "9-stream\n")}}
 	keys := RPM{Name: "centos-gpg-keys", Version: "9.0", Release: "26.el9", Requires: []string{"filesystem"},
-		Files: []File{Dir("/etc/pki/rpm-gpg"), Regular("/etc/pki/rpm-gpg/RPM-GPG-KEY-centosofficial", string(key))}}
+		Files: []File{Dir("/etc/pki/rpm-gpg"), Regular("/etc/pki/rpm-gpg/RPM-GPG-KEY-centosofficial", string(key)),
+			Regular("/etc/pki/rpm-gpg/RPM-GPG-KEY-CentOS-SIG-Extras-SHA512", string(key))}}
 	return []RPM{fs, release, repos, keys, fixture(arch),
+		{Name: "yum", Version: "4.14.0", Release: "1.el9", Requires: []string{"dnf"}, Files: []File{Symlink("/usr/bin/yum", "dnf-3")}},
+		{Name: "glibc-minimal-langpack", Version: "2.34", Release: "1.el9", Arch: arch, Requires: []string{"glibc-common"}},
+		{Name: "rootfiles", Version: "8.1", Release: "34.el9", Requires: []string{"filesystem"}, Files: []File{Regular("/root/.bashrc", "alias ll='ls -l'\n")}},
 		{Name: "basesystem", Version: "11", Release: "13.el9", Requires: []string{"setup", "filesystem"}},
 		{Name: "leaf", Version: "1.0", Release: "1.el9", Requires: []string{"bash"}, Files: []File{Regular("/usr/share/leaf", "1.0\n")}}}
 }

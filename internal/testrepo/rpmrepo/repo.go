@@ -33,10 +33,24 @@ func Index(t testing.TB, dir string, key *Key, date time.Time, args ...string) {
 	if err := os.RemoveAll(filepath.Join(dir, "repodata")); err != nil {
 		t.Fatal(err)
 	}
+	// Its time is in the metadata.
+	files, err := filepath.Glob(filepath.Join(dir, "Packages", "*.rpm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if err := os.Chtimes(f, Made, Made); err != nil {
+			t.Fatal(err)
+		}
+	}
 	args = append([]string{"-q", "--no-database", "--workers", "2", "--revision", strconv.FormatInt(date.Unix(), 10), "--set-timestamp-to-revision"}, args...)
 	cmd := exec.Command(testneed.Program(t, "createrepo_c"), append(args, dir)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("createrepo_c: %v\n%s", err, out)
+	}
+	// Servers tell a change by whole seconds.
+	if err := os.Chtimes(filepath.Join(dir, "repodata/repomd.xml"), date, date); err != nil {
+		t.Fatal(err)
 	}
 	if key != nil {
 		Sign(t, dir, key)

@@ -41,7 +41,7 @@ type RPM struct {
 	// Key signs header, and header and payload too with V3. Nil: unsigned.
 	Key *Key
 	V3  bool
-	// Tags are further values, in the end.
+	// Tags are further values, in the end; nil takes one away.
 	Tags rpmfile.Values
 	// Payload replaces the archive, before compression.
 	Payload []byte
@@ -121,7 +121,9 @@ func (r RPM) Build(t testing.TB) []byte {
 	}
 	fileTags(v, files)
 	for tag, x := range r.Tags {
-		v[tag] = x
+		if v[tag] = x; x == nil {
+			delete(v, tag)
+		}
 	}
 	var sign func([]byte) []byte
 	if r.Key != nil {
