@@ -21,8 +21,8 @@ require (
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	github.com/sylabs/sif/v2 v2.24.1
-	github.com/xeipuuv/gojsonschema v1.2.0
 	github.com/ulikunitz/xz v0.5.15
+	github.com/xeipuuv/gojsonschema v1.2.0
 	github.com/xi2/xz v0.0.0-20171230120015-48954b6210f8
 	gitlab.com/gitlab-org/api/client-go v1.46.0
 	go.podman.io/buildah v1.44.1
