@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/cfbuild/cfbuild/pipelines"
 )
@@ -82,10 +83,21 @@ func (c *collector) add(rule string, f Finding) {
 	if c.platform.OS != "" {
 		f.Platforms = []pipelines.Platform{c.platform}
 	}
-	f.Subject = Blot(cmp.Or(f.Subject, f.Path))
-	f.Message, f.Step, f.Path = Blot(f.Message), Blot(oneLine(f.Step)), Blot(f.Path)
+	f.Subject = printable(Blot(cmp.Or(f.Subject, f.Path)))
+	f.Message, f.Step, f.Path = printable(Blot(f.Message)), printable(Blot(oneLine(f.Step))), printable(Blot(f.Path))
 	f.print()
 	c.out = append(c.out, f)
+}
+
+// printable takes control characters out of names that an image chose: they would
+// reach the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // oneLine keeps the beginning of a long text.
