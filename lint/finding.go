@@ -19,6 +19,8 @@ type Finding struct {
 	Rule     string   `json:"rule"`
 	Name     string   `json:"name"`
 	Severity Severity `json:"severity"`
+	// Source is the section the rule comes from.
+	Source string `json:"source"`
 	// Message says what is wrong, without secrets. Fix says what to do.
 	Message string `json:"message"`
 	Fix     string `json:"fix,omitempty"`
@@ -75,7 +77,7 @@ func newCollector(image string, p pipelines.Platform) *collector {
 // blotted out.
 func (c *collector) add(rule string, f Finding) {
 	r := c.rules[rule]
-	f.Rule, f.Name, f.Image = r.ID, r.Name, c.image
+	f.Rule, f.Name, f.Source, f.Image = r.ID, r.Name, r.Source, c.image
 	if f.Severity == 0 {
 		f.Severity = r.Severity
 	}

@@ -26,7 +26,7 @@ func (r Report) WriteText(w io.Writer, p Paths) error {
 			if at := f.made(len(name.platforms)); at != "" {
 				fmt.Fprintf(&b, "          %s\n", at)
 			}
-			fmt.Fprintf(&b, "          fix: %s\n", f.Fix)
+			fmt.Fprintf(&b, "          fix: %s [%s]\n", f.Fix, f.Source)
 		}
 		if none {
 			b.WriteString("  nothing is found\n")
