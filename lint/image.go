@@ -225,7 +225,28 @@ func (i *image) at(rule string, layer int, f Finding) {
 
 // path adds a finding about one path.
 func (i *image) path(rule string, e *rootfs.Entry, format string, args ...any) {
-	i.at(rule, e.Layer, Finding{Path: e.Path, Message: fmt.Sprintf(format, args...)})
+	i.at(rule, i.origin(e), Finding{Path: e.Path, Message: fmt.Sprintf(format, args...)})
+}
+
+// origin is the layer that made an entry what it is. Layers state the directories
+// above what they change again; the first to have one as it is made it so.
+func (i *image) origin(e *rootfs.Entry) int {
+	layer := e.Layer
+	if e.Type != rootfs.Dir {
+		return layer
+	}
+	for l := e.Layer - 1; l >= 0; l-- {
+		for _, o := range i.fs.Layers[l].Entries {
+			switch {
+			case o.Path != e.Path:
+			case o.Type == e.Type && o.Mode == e.Mode && o.UID == e.UID && o.GID == e.GID:
+				layer = l
+			default:
+				return layer
+			}
+		}
+	}
+	return layer
 }
 
 // visible are the rules that count only for files of the finished image.

@@ -80,7 +80,7 @@ func (i *image) files() {
 		if o.n > 1 {
 			message += fmt.Sprintf(" (%d files and directories)", o.n)
 		}
-		i.at(BoundDirectory, o.first.Layer, Finding{Path: top, Message: message})
+		i.at(BoundDirectory, i.origin(o.first), Finding{Path: top, Message: message})
 	}
 	i.licenses()
 	if b, err := i.fs.ReadFile("/etc/machine-id", 4096); err == nil && len(strings.TrimSpace(string(b))) > 0 && strings.TrimSpace(string(b)) != "uninitialized" {
@@ -107,7 +107,7 @@ func (i *image) owned(rule string, m map[string]*owners, format string) {
 		if o.n > 1 {
 			message += fmt.Sprintf("; so do %d more paths", o.n-1)
 		}
-		i.at(rule, o.first.Layer, Finding{Subject: id, Path: o.first.Path, Message: message})
+		i.at(rule, i.origin(o.first), Finding{Subject: id, Path: o.first.Path, Message: message})
 	}
 }
 

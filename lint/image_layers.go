@@ -156,7 +156,13 @@ func (i *image) history() {
 			hand = hand || slices.Contains(byHand, strings.TrimSpace(h.CreatedBy))
 		}
 		if kind := secretInCommand(h.CreatedBy); kind != "" {
-			i.at(SecretInHistory, layer, Finding{Subject: "history " + oneLine(Blot(h.CreatedBy)), Message: fmt.Sprintf("a command that the history keeps holds %s", kind)})
+			f := Finding{Subject: "history: " + kind, Message: fmt.Sprintf("a command that the history keeps holds %s", kind)}
+			if h.EmptyLayer {
+				f.Step = h.CreatedBy
+				i.add(SecretInHistory, f)
+			} else {
+				i.at(SecretInHistory, layer, f)
+			}
 		}
 	}
 	if hand {

@@ -280,6 +280,18 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// A directory that later layers state again belongs to the layer that opened it.
+func TestOrigin(t *testing.T) {
+	b := sound()
+	b.top(entry{name: "opt/", mode: 0o777}, entry{name: "opt/a", data: "x"})
+	b.top(entry{name: "opt/", mode: 0o777}, entry{name: "opt/b", data: "x"})
+	b.history = []v1.History{{CreatedBy: "RUN one"}, {CreatedBy: "RUN two"}, {CreatedBy: "RUN three"}}
+	fs := look(t, b, ImageOptions{})
+	if len(fs) != 1 || fs[0].Step != "RUN two" {
+		t.Errorf("%+v", fs)
+	}
+}
+
 func BenchmarkImage(b *testing.B) {
 	img := sound()
 	text := strings.Repeat("a line of a program's text, such as scripts and modules have it = 1\n", 300)

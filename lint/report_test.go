@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -60,6 +61,16 @@ func TestTextAndJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden.Check(t, "report.json", j.Bytes())
+	for least, want := range map[lint.Severity]string{lint.Warning: `failures="2"`, lint.Error: `failures="1"`, lint.Error + 1: `failures="0"`} {
+		var x bytes.Buffer
+		if err := planted().WriteJUnit(&x, least, rooted); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(x.String(), `<testsuite name="lint app for linux/amd64, linux/arm64" tests="`+strconv.Itoa(len(lint.Rules()))+`" `+want) ||
+			!strings.Contains(x.String(), `file="images/app image.go:12"`) {
+			t.Errorf("failing from %d: %s", least, x.String())
+		}
+	}
 	if r.Findings[0].Where.File != "/src/base/images/app image.go" {
 		t.Error("writing changed the report")
 	}

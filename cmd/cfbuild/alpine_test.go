@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -45,6 +46,9 @@ func alpineTargets(s site.Site) []pipelines.Target {
 line=$(sed -n 2p /usr/local/share/ca-certificates/lab.crt)
 test "$(grep -cF "$line" /etc/ssl/certs/ca-certificates.crt)" = 1
 test "$(grep -c BEGIN /etc/ssl/cert.pem)" -gt 100`},
+			pipelines.TestCommand{Name: "apk trusts the mirror by the bundle, and without it does not", Shell: `
+apk fetch --no-cache --quiet --output /tmp daemon
+! SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/nowhere apk fetch --no-cache --quiet --output /tmp daemon`, Network: pipelines.NetworkHost},
 			// As an upgrade of the package does.
 			pipelines.TestCommand{Name: "the authority stays when ca-certificates is installed again", Shell: `
 apk del ca-certificates >/dev/null
@@ -55,7 +59,9 @@ grep -qF "$(sed -n 2p /usr/local/share/ca-certificates/lab.crt)" /etc/ssl/certs/
 }
 
 // alpineSite is a site file with a repository of 3.24 that the test made, signed with
-// a key of its own, and an authority; preferred is a mirror that does not answer.
+// a key of its own, on a mirror whose certificate is by the site's authority; preferred
+// is a mirror that does not answer. So neither cfbuild nor apk in the image gets
+// anything without trusting the authority.
 func alpineSite(t *testing.T, w *world) string {
 	t.Helper()
 	key := apkrepo.NewKey(t, "lab-1a2b.rsa.pub")
@@ -68,8 +74,9 @@ func alpineSite(t *testing.T, w *world) string {
 		{Name: "daemon", Depends: []string{"/bin/sh"}, Files: []apkrepo.Entry{apkrepo.Program("usr/sbin/daemon", "#!/bin/sh\necho daemon\n")},
 			Scripts: map[string]string{"pre-install": "#!/bin/sh\nadduser -S -D -H daemond\n"}},
 	}}.Write(t, dir)
-	m := apkrepo.Serve(t, dir, "127.0.0.1")
-	for name, data := range map[string][]byte{key.Name: key.Public(t), "lab.pem": authority(t)} {
+	ca, cert := authority(t)
+	m := apkrepo.ServeTLS(t, dir, cert)
+	for name, data := range map[string][]byte{key.Name: key.Public(t), "lab.pem": ca} {
 		if err := os.WriteFile(filepath.Join(w.dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -83,20 +90,26 @@ func alpineSite(t *testing.T, w *world) string {
 	return file
 }
 
-// authority is a throw-away certificate authority.
-func authority(t *testing.T) []byte {
+// authority is a throw-away certificate authority, and a server's certificate for
+// localhost by it.
+func authority(t *testing.T) (ca []byte, server tls.Certificate) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lab"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
+	make := func(c, by *x509.Certificate) []byte {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, c, by, &key.PublicKey, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lab"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: make(root, root)}), tls.Certificate{Certificate: [][]byte{make(leaf, root)}, PrivateKey: key}
 }
 
 // Alpine from a signed repository, its first mirror down, as root and as an ordinary
@@ -130,6 +143,18 @@ func TestAlpine(t *testing.T) {
 	w.run("alpine-inside", append(amd64, "--test")...)
 	verified(t, "alpine3.24", pipelines.VerifiedSynthetic)
 
+	// Without the authority in the site nothing is fetched.
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(w.dir, "other.toml")
+	if err := os.WriteFile(other, []byte(strings.Replace(string(text), "ca = [\"lab.pem\"]\n", "", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := w.try("run", "alpine3.24", "--site", other, "--platform", "linux/amd64", "--progress", "plain"); code == 0 || !strings.Contains(stderr, "certificate not trusted") {
+		t.Errorf("without the authority: exit code %d\n%s", code, stderr)
+	}
 	_, stderr, code := w.try("run", "alpine3.23", "--site", file, "--platform", "linux/amd64", "--progress", "plain")
 	if code != 3 || !strings.Contains(stderr, "branch v3.23: no mirror has it; there is v3.24") {
 		t.Errorf("exit code %d for a branch that is not there:\n%s", code, stderr)

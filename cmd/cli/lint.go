@@ -25,7 +25,7 @@ type lintFlags struct {
 }
 
 // lintReports are the formats of lint --report.
-var lintReports = []string{"text", "json", "sarif", "codequality"}
+var lintReports = []string{"text", "json", "sarif", "codequality", "junit"}
 
 func (p *program) lintCommand() *cobra.Command {
 	var f lintFlags
@@ -148,6 +148,12 @@ func (l *linting) finish(reports []lintOutput) error {
 		report.Unused = []lint.Ignore{}
 	}
 	paths := p.sourcePaths()
+	least := lint.Error + 1
+	if l.f.failOn.value != "never" {
+		if err := least.UnmarshalText([]byte(l.f.failOn.value)); err != nil {
+			return err
+		}
+	}
 	write := func(w io.Writer, format string) error {
 		switch format {
 		case "json":
@@ -156,6 +162,8 @@ func (l *linting) finish(reports []lintOutput) error {
 			return report.WriteSARIF(w, p.buildInfo().Version, paths)
 		case "codequality":
 			return report.WriteCodeQuality(w, paths)
+		case "junit":
+			return report.WriteJUnit(w, least, paths)
 		}
 		return report.WriteText(w, paths)
 	}
@@ -174,12 +182,6 @@ func (l *linting) finish(reports []lintOutput) error {
 	}
 	if err := write(p.env.Stdout, format); err != nil {
 		return err
-	}
-	least := lint.Error + 1
-	if l.f.failOn.value != "never" {
-		if err := least.UnmarshalText([]byte(l.f.failOn.value)); err != nil {
-			return err
-		}
 	}
 	if report.Worst(least) {
 		return checkFailedf("--ignore RULE:PATTERN leaves a finding out, Target.Accepts does for good", "lint: %s", report.Summary())

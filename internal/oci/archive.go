@@ -3,6 +3,7 @@ package oci
 import (
 	"archive/tar"
 	"bufio"
+	"compress/flate"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -41,7 +42,8 @@ func Unarchive(ctx context.Context, file, dir string) (*Layout, error) {
 	}
 	u := unarchiver{l: l, blobs: map[string]v1.Descriptor{}, links: map[string]string{}}
 	if err := u.read(ctx, tar.NewReader(r)); err != nil {
-		if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
+		var corrupt flate.CorruptInputError
+		if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
 			err = fmt.Errorf("%w: it is no whole tar archive: %w", ErrNotLayout, err)
 		}
 		return nil, fmt.Errorf("%s: %w", file, err)

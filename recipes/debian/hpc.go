@@ -45,7 +45,7 @@ func hpc(s site.Site) pipelines.Target {
 	t.Name, t.Aliases = "debian12-hpc", []string{"bookworm-hpc"}
 	t.Description = "Debian 12 (bookworm) with pip, R, CPAN and git, and the site's indexes"
 	t.Build = func(p pipelines.Platform) pipelines.Image { return HPC(s, p) }
-	t.Tests = slices.Concat(t.Tests, []pipelines.Test{
+	t.Tests = slices.Concat(t.Tests, pipelines.Tests(
 		pipelines.TestPackage{Name: "python3-pip"},
 		pipelines.TestPackage{Name: "r-base-core", Version: "4.*"},
 		pipelines.TestPackage{Name: "openssh-client", Absent: true},
@@ -67,6 +67,6 @@ func hpc(s site.Site) pipelines.Target {
 		pipelines.TestCommand{Name: "login shells find what is below the home directory", Args: []string{"bash", "-lc", "echo $PATH $PERL5LIB $PERL_MM_OPT"},
 			Output: []string{"/root/miniconda3/bin:/root/.local/bin:/root/perl5/bin", "/root/perl5/lib/perl5", "INSTALL_BASE=/root/perl5"}},
 		pipelines.TestCommand{Name: "git and curl", Shell: "git --version\ncurl --version", Output: []string{"git version", "OpenSSL"}},
-	})
+	))
 	return t
 }

@@ -1,50 +1,29 @@
 package rpm_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/internal/rpmrepotest"
+	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/recipes/common"
 	"github.com/cfbuild/cfbuild/recipes/rpm"
+	"github.com/cfbuild/cfbuild/site"
 )
-
-// survives reads the table of docs/site.md about dnf: a fault, then what happens with
-// a pair when the preferred mirror has it, with a list, and with a pair when another
-// one has it.
-func survives(t *testing.T, heading string, columns int) map[string][]string {
-	t.Helper()
-	doc, err := os.ReadFile("../../docs/site.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, section, ok := strings.Cut(string(doc), "## "+heading+"\n")
-	if !ok {
-		t.Fatalf("docs/site.md has no section %q", heading)
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	rows := map[string][]string{}
-	for line := range strings.Lines(section) {
-		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-		if len(cells) != columns || strings.HasPrefix(line, "|---") || strings.Contains(line, "| fault") {
-			continue
-		}
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		rows[cells[0]] = cells[1:]
-	}
-	return rows
-}
 
 // The real dnf, with the files that an image gets, meets every fault that
 // docs/site.md lists, and does what it says there.
 func TestDNFSurvives(t *testing.T) {
-	w := newWorld(t)
-	rows := survives(t, "What dnf survives", 4)
+	testneed.Program(t, "dnf")
+	w := rpmrepotest.New(t)
+	rows := rpmrepotest.Documented(t, "What dnf survives", 4)
 	if len(rows) < 14 {
 		t.Fatalf("docs/site.md lists %d faults", len(rows))
 	}
@@ -64,8 +43,8 @@ func TestDNFSurvives(t *testing.T) {
 	}
 	var trials []*trial
 	for fault, want := range rows {
-		bad := func(address string) string { return w.mirror(t, address, fault, nil) }
-		good := func(address string) string { return w.mirror(t, address, "", nil) }
+		bad := func(address string) string { return w.Mirror(t, address, fault, nil) }
+		good := func(address string) string { return w.Mirror(t, address, "", nil) }
 		trials = append(trials,
 			&trial{name: fault + ", in pairs", o: pair, mirrors: []string{bad("127.0.0.1"), good("127.0.0.2")}, want: want[0]},
 			&trial{name: fault + ", in a list", o: list, mirrors: []string{bad("127.0.0.1"), good("127.0.0.2")}, want: want[1]},
@@ -73,11 +52,11 @@ func TestDNFSurvives(t *testing.T) {
 	}
 	var first, second atomic.Bool
 	trials = append(trials,
-		&trial{name: "both good", o: pair, mirrors: []string{w.mirror(t, "127.0.0.1", "", &first), w.mirror(t, "127.0.0.2", "", &second)}, want: "newest"},
+		&trial{name: "both good", o: pair, mirrors: []string{w.Mirror(t, "127.0.0.1", "", &first), w.Mirror(t, "127.0.0.2", "", &second)}, want: "newest"},
 		// All down is an error, never nothing to do.
 		&trial{name: "all down", o: pair, mirrors: []string{"http://127.0.0.1:9", "http://127.0.0.2:9"}, want: "fails"},
 		// Metadata that a mirror made itself are not signed; the option takes them.
-		&trial{name: "unsigned metadata as an option", o: unsigned, mirrors: []string{w.mirror(t, "127.0.0.1", "no signature", nil), "http://127.0.0.1:9"}, want: "newest"})
+		&trial{name: "unsigned metadata as an option", o: unsigned, mirrors: []string{w.Mirror(t, "127.0.0.1", "no signature", nil), "http://127.0.0.1:9"}, want: "newest"})
 
 	// Those that wait for a mirror do so side by side; the others share the processors.
 	var all sync.WaitGroup
@@ -89,7 +68,7 @@ func TestDNFSurvives(t *testing.T) {
 				working <- struct{}{}
 				defer func() { <-working }()
 			}
-			x.got, x.said = w.dnf(dir, x.o, x.mirrors...)
+			x.got, x.said = dnf(w, dir, x.o, x.mirrors...)
 		})
 	}
 	all.Wait()
@@ -104,4 +83,45 @@ func TestDNFSurvives(t *testing.T) {
 	if !first.Load() || second.Load() {
 		t.Errorf("both good: package from the preferred mirror: %v, from the other: %v", first.Load(), second.Load())
 	}
+}
+
+// dnf installs probe into an empty root below dir, with the files that a recipe
+// writes, and gives what came of it: "newest", "old", "fails" or what went wrong with
+// the trial itself, and what dnf said.
+func dnf(w *rpmrepotest.Repo, dir string, o rpm.Options, mirrors ...string) (outcome, said string) {
+	keys, err := os.ReadFile(w.Key)
+	if err != nil {
+		return err.Error(), ""
+	}
+	s := site.Site{Mirrors: map[string][]site.Mirror{}, Keyrings: map[string]site.Keyring{"centos-stream": {Keys: keys, Replace: true}}}
+	for _, m := range mirrors {
+		s.Mirrors["centos-stream"] = append(s.Mirrors["centos-stream"], site.Mirror{URL: m})
+	}
+	for _, f := range rpm.Files(o, s, amd64) {
+		path := filepath.Join(dir, f.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err.Error(), ""
+		}
+		// Paths of the image become private ones, and seconds are saved: what a
+		// silent mirror costs is a multiple of timeout.
+		data := strings.NewReplacer("/etc/pki/", dir+"/etc/pki/", "timeout=10\n", "timeout=2\n").Replace(string(f.Data))
+		if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
+			return err.Error(), ""
+		}
+	}
+	c := exec.Command("dnf", "-y", "--config", filepath.Join(dir, "etc/dnf/dnf.conf"), "--installroot", filepath.Join(dir, "root"),
+		"--setopt=reposdir="+filepath.Join(dir, "etc/yum.repos.d"), "--setopt=cachedir="+filepath.Join(dir, "cache"), "--setopt=logdir="+dir,
+		"--releasever=9", "--noplugins", "--repo=baseos*", "install", "probe")
+	c.Env = w.Env
+	out, err := c.CombinedOutput()
+	if err != nil {
+		return "fails", string(out)
+	}
+	q := exec.Command("rpm", "--root", filepath.Join(dir, "root"), "-q", "--qf", "%{VERSION}", "probe")
+	q.Env = w.Env
+	v, err := q.CombinedOutput()
+	if err != nil {
+		return fmt.Sprintf("rpm -q: %v: %s", err, v), string(out)
+	}
+	return map[string]string{"1": "old", "2": "newest"}[string(v)], string(out)
 }

@@ -119,7 +119,10 @@ func (d Dep) Provided(have string, p *Package) bool {
 	return have != "" && version.Satisfies(have, d.Op, d.Version)
 }
 
-var nameRE = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._+-]*$`)
+var (
+	nameRE    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._+-]*$`)
+	versionRE = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._~+-]*$`)
+)
 
 // parse reads the stanzas of an index. Packages that cannot be installed by this
 // program, for a field in capitals that it does not know, are left out, as apk does.
@@ -223,7 +226,7 @@ func (p *Package) check() error {
 	switch {
 	case !nameRE.MatchString(p.Name) || p.Name != path.Base(p.Name):
 		return fmt.Errorf("%.60q is no package name", p.Name)
-	case !version.Valid(p.Version):
+	case !versionRE.MatchString(p.Version): // some are none by the rules, such as 0.99f7
 		return fmt.Errorf("package %s: %.60q is no version", p.Name, p.Version)
 	case p.Checksum == "":
 		return fmt.Errorf("package %s: it has no checksum", p)

@@ -59,15 +59,7 @@ func (e *ConflictError) Hint() string {
 // failure explains why there is no solution.
 func (s *solver) failure(world []index.Dep) error {
 	// A name that does not exist explains more than anything else.
-	all := slices.Clone(s.queue)
-	if c, ok := s.u.byName[s.stuck]; ok {
-		for _, p := range c {
-			for _, d := range p.p.Depends {
-				all = append(all, requirement{d, p.p})
-			}
-		}
-	}
-	for _, r := range all {
+	for _, r := range append(s.queue, s.wanting...) {
 		if !r.Conflict && len(s.u.byName[r.Name]) == 0 {
 			e := &MissingError{Name: r.Name, Near: s.near(r.Name)}
 			if r.by != nil {
@@ -91,7 +83,7 @@ func (s *solver) failure(world []index.Dep) error {
 		e.Lines = append(e.Lines, "it is provided by "+strings.Join(slices.Compact(virtual), ", ")+", and none of them is chosen by itself")
 		return e
 	}
-	for _, r := range s.reqs[s.stuck] {
+	for _, r := range s.wanting {
 		by := "the definition"
 		if r.by != nil {
 			by = r.by.String()

@@ -63,8 +63,9 @@ type solver struct {
 	queue  []requirement // those that are no conflicts, in order
 	why    map[*candidate]string
 	steps  int
-	// stuck is the first name that nothing could be chosen for.
-	stuck string
+	// stuck is the first name that nothing could be chosen for, and what wanted it.
+	stuck   string
+	wanting []requirement
 }
 
 // require adds a dependency.
@@ -174,7 +175,7 @@ func (s *solver) solve() bool {
 		return true
 	}
 	if len(list) == 0 && s.stuck == "" {
-		s.stuck = r.Name
+		s.stuck, s.wanting = r.Name, slices.Clone(s.reqs[r.Name])
 	}
 	for _, p := range list {
 		if s.steps++; s.steps > maxSteps {

@@ -31,7 +31,8 @@ type question struct {
 }
 
 // Open fetches and verifies the freshest release of a suite that the mirrors
-// offer, as [fetch.Freshest] does. The error is a *[MirrorsError], a
+// offer, as [fetch.Freshest] does. The error is a *[MirrorsError],
+// whose hint lists what there is where a mirror lacks the suite, a
 // [pipelines.InvalidError], one about the keyring or the cache, or the context's.
 func (c *Client) Open(ctx context.Context, src pipelines.PackageSource, mirrors []string, keys site.Keyring, now time.Time, ev pipelines.Sink) (*Suite, error) {
 	mirrors = fetch.Bases(mirrors)
@@ -47,6 +48,7 @@ func (c *Client) Open(ctx context.Context, src pipelines.PackageSource, mirrors 
 		What: "release " + src.Suite, Name: src.Suite, Mirrors: mirrors, Now: now, Missing: missing, Fetch: q.fetch, Read: q.read,
 	}, ev)
 	if err != nil {
+		c.whatThereIs(ctx, src, err)
 		return nil, err
 	}
 	var suites []*Suite

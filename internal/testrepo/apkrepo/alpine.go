@@ -22,14 +22,25 @@ import (
 	"github.com/cfbuild/cfbuild/internal/testneed"
 )
 
-// The image of Alpine 3.11 that a Go module has among its test data, as docker saves
-// it: 14 packages with their database, for x86_64. The distribution's own mirrors are
-// not reachable from everywhere that the tests run; the Go module proxy is.
-const (
-	imageModule = "github.com/aquasecurity/fanal@v0.0.0-20220426115253-1d75fc0c7219"
-	imageFile   = "test/testdata/alpine-311.tar.gz"
-	imageSHA256 = "54b65c6b45e9ab3fcba1043d0ecef41cb9b544aefef20e1c24aa4fbac3d585ef"
+// Real things of Alpine's, which Go modules have among their test data: the
+// distribution's own mirrors are not reachable from everywhere that the tests run, the
+// Go module proxy is.
+var (
+	// An image of Alpine 3.11 as docker saves it: 14 packages with their database, for
+	// x86_64.
+	realImage = moduleFile{"github.com/aquasecurity/fanal@v0.0.0-20220426115253-1d75fc0c7219", "test/testdata/alpine-311.tar.gz",
+		"54b65c6b45e9ab3fcba1043d0ecef41cb9b544aefef20e1c24aa4fbac3d585ef"}
+	// An index of Alpine 3.16 as it was signed.
+	realIndex = moduleFile{"chainguard.dev/apko@v0.30.0", "pkg/apk/apk/testdata/alpine-316/APKINDEX.tar.gz",
+		"2272d5ff591c25e1b34c9da94444fe97d56801371c9533459d15889211740cf1"}
 )
+
+// moduleFile is a file of a Go module, by its SHA-256.
+type moduleFile struct{ module, file, sum string }
+
+// RealIndex is main of Alpine 3.16 for x86_64: an APKINDEX.tar.gz with Alpine's own
+// signature.
+func RealIndex(t testing.TB) []byte { return realIndex.read(t) }
 
 var image struct {
 	sync.Mutex
@@ -42,27 +53,27 @@ func Root(t testing.TB) []Entry {
 	image.Lock()
 	defer image.Unlock()
 	if image.root == nil {
-		image.root = readImage(t, fetchImage(t))
+		image.root = readImage(t, realImage.read(t))
 	}
 	return image.root
 }
 
-func fetchImage(t testing.TB) []byte {
+func (m moduleFile) read(t testing.TB) []byte {
 	t.Helper()
-	cmd := exec.Command("go", "mod", "download", "-json", imageModule)
+	cmd := exec.Command("go", "mod", "download", "-json", m.module)
 	cmd.Dir = t.TempDir()
 	cmd.Env = append(cmd.Environ(), "GOFLAGS=-mod=mod", "GO111MODULE=on", "GOWORK=off")
 	out, err := cmd.Output()
-	var m struct{ Dir, Error string }
-	if json.Unmarshal(out, &m) != nil || err != nil || m.Dir == "" {
-		testneed.Skip(t, "the Go module that has an image of Alpine cannot be had: "+m.Error)
+	var got struct{ Dir, Error string }
+	if json.Unmarshal(out, &got) != nil || err != nil || got.Dir == "" {
+		testneed.Skip(t, "the Go module "+m.module+" cannot be had: "+got.Error)
 	}
-	data, err := os.ReadFile(filepath.Join(m.Dir, imageFile))
+	data, err := os.ReadFile(filepath.Join(got.Dir, m.file))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != imageSHA256 {
-		t.Fatalf("%s of %s is another file: %x", imageFile, imageModule, sum)
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != m.sum {
+		t.Fatalf("%s of %s is another file: %x", m.file, m.module, sum)
 	}
 	return data
 }

@@ -1,6 +1,9 @@
 package apkrepo
 
 import (
+	"crypto/tls"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,6 +26,19 @@ type Mirror struct {
 // Serve starts a mirror of a directory on an address of the loopback range.
 func Serve(t testing.TB, dir, address string) *Mirror {
 	t.Helper()
+	return serve(t, dir, address, nil)
+}
+
+// ServeTLS starts a mirror on https://localhost: apk takes no addresses for https.
+func ServeTLS(t testing.TB, dir string, cert tls.Certificate) *Mirror {
+	t.Helper()
+	m := serve(t, dir, "127.0.0.1", &tls.Config{Certificates: []tls.Certificate{cert}})
+	m.URL = strings.Replace(m.URL, "127.0.0.1", "localhost", 1)
+	return m
+}
+
+func serve(t testing.TB, dir, address string, conf *tls.Config) *Mirror {
+	t.Helper()
 	m := &Mirror{Dir: dir}
 	files := http.FileServer(http.Dir(dir))
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +57,12 @@ func Serve(t testing.TB, dir, address string) *Mirror {
 	}
 	s.Listener.Close()
 	s.Listener = l
-	s.Start()
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are part of tests
+	if s.TLS = conf; conf != nil {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
 	t.Cleanup(func() {
 		s.CloseClientConnections()
 		s.Close()

@@ -1,6 +1,7 @@
 package rpmrepo
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,9 +44,13 @@ func Install(t testing.TB, r Repo, names ...string) string {
 	args := append([]string{"-y", "-q", "-c", filepath.Join(home, "dnf.conf"), "--installroot", root, "--releasever", "9", "--forcearch", r.Arch,
 		"--setopt", "install_weak_deps=False", "install"}, names...)
 	cmd := exec.Command(testneed.Program(t, "dnf"), args...)
-	cmd.Env = append(os.Environ(), "HOME="+home, "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "HOME="+home, "LC_ALL=C.UTF-8", fmt.Sprint("SOURCE_DATE_EPOCH=", Made.Unix()))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("dnf: %v\n%s", err, out)
+	}
+	// dnf's cache and logs, whose paths it takes for paths in the root.
+	if err := os.RemoveAll(filepath.Join(root, filepath.Dir(home))); err != nil {
+		t.Fatal(err)
 	}
 	return root
 }

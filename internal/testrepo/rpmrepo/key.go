@@ -2,6 +2,11 @@ package rpmrepo
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/binary"
+	"math/bits"
 	"testing"
 	"time"
 
@@ -80,4 +85,27 @@ func (k *Key) Detached(t testing.TB, b []byte) []byte {
 		_, err := w.Write(k.Sign(t, b))
 		return err
 	})
+}
+
+// SignV3 makes a binary signature of version 3 (RFC 4880, 5.2.2), as Red Hat's and
+// CentOS's packages have them.
+func (k *Key) SignV3(t testing.TB, b []byte) []byte {
+	t.Helper()
+	hashed := binary.BigEndian.AppendUint32([]byte{0}, uint32(Made.Unix()))
+	sum := sha256.Sum256(append(bytes.Clone(b), hashed...))
+	priv, ok := k.Entity.PrivateKey.PrivateKey.(*rsa.PrivateKey)
+	if !ok {
+		t.Fatal("the key is no RSA key")
+	}
+	sig, err := rsa.SignPKCS1v15(nil, priv, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig = bytes.TrimLeft(sig, "\x00")
+	body := append([]byte{3, 5}, hashed...)
+	body = binary.BigEndian.AppendUint64(body, k.Entity.PrimaryKey.KeyId)
+	body = append(body, 1, 8, sum[0], sum[1])
+	body = binary.BigEndian.AppendUint16(body, uint16(len(sig)*8-bits.LeadingZeros8(sig[0])))
+	body = append(body, sig...)
+	return append(binary.BigEndian.AppendUint16([]byte{0x89}, uint16(len(body))), body...)
 }

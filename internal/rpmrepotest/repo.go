@@ -1,4 +1,7 @@
-package rpm_test
+// Package rpmrepotest has a small signed rpm repository and mirrors of it that have
+// faults, for tests that let real package managers meet them. Everything is made
+// with rpmbuild, rpmsign, createrepo_c and gpg, and served on loopback.
+package rpmrepotest
 
 import (
 	"fmt"
@@ -7,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -14,31 +18,32 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/testneed"
-	"github.com/cfbuild/cfbuild/recipes/rpm"
-	"github.com/cfbuild/cfbuild/site"
 )
 
-// world is two states of one signed repository, made with rpmbuild, rpmsign and
-// createrepo_c: "old" has the package probe 1, "new" has 1 and 2.
-type world struct {
-	dir string
-	key string // path of the public key, armored
-	env []string
+// Repo is two states of one signed repository: "old" has the package probe 1, "new"
+// has 1 and 2.
+type Repo struct {
+	Dir string
+	Key string // path of the public key, armored
+	// Env is for programs that use rpm: a home of their own, in which rpm's
+	// database is where the distributions have it.
+	Env []string
 }
 
-func newWorld(t *testing.T) *world {
+// New makes the repository.
+func New(t testing.TB) *Repo {
 	t.Helper()
-	for _, p := range []string{"dnf", "rpmbuild", "rpmsign", "createrepo_c", "gpg"} {
+	for _, p := range []string{"rpm", "rpmbuild", "rpmsign", "createrepo_c", "gpg"} {
 		testneed.Program(t, p)
 	}
-	w := &world{dir: t.TempDir()}
-	w.key = filepath.Join(w.dir, "key.asc")
+	w := &Repo{Dir: t.TempDir()}
+	w.Key = filepath.Join(w.Dir, "key.asc")
 	// gpg's agent listens on a socket in its home, whose path has to be short.
 	home, err := os.MkdirTemp("", "g")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.env = append(os.Environ(), "HOME="+home, "GNUPGHOME="+home, "LC_ALL=C.UTF-8")
+	w.Env = append(os.Environ(), "HOME="+home, "GNUPGHOME="+home, "LC_ALL=C.UTF-8")
 	t.Cleanup(func() {
 		w.run(t, "gpgconf --kill all")
 		os.RemoveAll(home)
@@ -78,24 +83,30 @@ done`)
 	return w
 }
 
-func (w *world) run(t *testing.T, script string) {
+func (w *Repo) run(t testing.TB, script string) {
 	t.Helper()
 	c := exec.Command("sh", "-ec", script)
-	c.Dir, c.Env = w.dir, w.env
+	c.Dir, c.Env = w.Dir, w.Env
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", script, err, out)
 	}
 }
 
-// mirror serves one state of the repository at an address of its own, with a fault.
-// seen, if any, is set when a package is fetched from it.
-func (w *world) mirror(t *testing.T, address, fault string, seen *atomic.Bool) string {
+// Mirror serves the repository at a loopback address, with a fault, and gives its
+// URL: every path below it is the repository. The faults are "" (none), "refused",
+// "unresolvable", "404", "503", "hanging" (takes the request and says nothing), "slow"
+// (100 bytes per second), "web page" (HTML whatever is asked for), "short index" (half
+// of repomd.xml), "short signature", "no signature", "truncated primary" and
+// "truncated package" (the connection breaks off half way), "corrupt package" and
+// "stale" (the old state, signed). seen, if any, is set when a whole package is
+// fetched from it.
+func (w *Repo) Mirror(t testing.TB, address, fault string, seen *atomic.Bool) string {
 	t.Helper()
 	switch fault {
 	case "refused":
 		return "http://127.0.0.1:9"
 	case "unresolvable":
-		return "http://no..such.example" // not a name: no resolver is asked
+		return "http://" + strings.Repeat("x", 64) + ".example" // not a name: no resolver is asked
 	}
 	state := "new"
 	if fault == "stale" {
@@ -103,10 +114,12 @@ func (w *world) mirror(t *testing.T, address, fault string, seen *atomic.Bool) s
 	}
 	stop := make(chan struct{})
 	handler := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		// Every suite below the mirror is the one repository.
-		_, name, _ := strings.Cut(r.URL.Path, "/os/")
+		name := path.Base(r.URL.Path)
+		if strings.HasSuffix(path.Dir(r.URL.Path), "/repodata") {
+			name = "repodata/" + name
+		}
 		is := func(s string) bool { return strings.HasSuffix(name, s) }
-		data, err := os.ReadFile(filepath.Join(w.dir, state, filepath.Clean("/"+name)))
+		data, err := os.ReadFile(filepath.Join(w.Dir, state, name))
 		switch {
 		case fault == "hanging":
 			select {
@@ -132,7 +145,7 @@ func (w *world) mirror(t *testing.T, address, fault string, seen *atomic.Bool) s
 				}
 			}
 			return
-		case fault == "404", err != nil:
+		case fault == "404":
 			http.NotFound(rw, r)
 			return
 		case fault == "503":
@@ -141,6 +154,9 @@ func (w *world) mirror(t *testing.T, address, fault string, seen *atomic.Bool) s
 		case fault == "web page":
 			rw.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(rw, "<!doctype html><html><body>Sign in to the guest network</body></html>")
+			return
+		case err != nil:
+			http.NotFound(rw, r)
 			return
 		case fault == "short index" && is("repomd.xml"), fault == "short signature" && is("repomd.xml.asc"):
 			rw.Write(data[:len(data)/2])
@@ -173,45 +189,4 @@ func (w *world) mirror(t *testing.T, address, fault string, seen *atomic.Bool) s
 	s.Start()
 	t.Cleanup(func() { close(stop); s.CloseClientConnections(); s.Close() })
 	return "http://" + l.Addr().String()
-}
-
-// dnf installs probe into an empty root below dir, with the files that a recipe
-// writes, and gives what came of it: "newest", "old", "fails" or what went wrong with
-// the trial itself, and what dnf said.
-func (w *world) dnf(dir string, o rpm.Options, mirrors ...string) (outcome, said string) {
-	keys, err := os.ReadFile(w.key)
-	if err != nil {
-		return err.Error(), ""
-	}
-	s := site.Site{Mirrors: map[string][]site.Mirror{}, Keyrings: map[string]site.Keyring{"centos-stream": {Keys: keys, Replace: true}}}
-	for _, m := range mirrors {
-		s.Mirrors["centos-stream"] = append(s.Mirrors["centos-stream"], site.Mirror{URL: m})
-	}
-	for _, f := range rpm.Files(o, s, amd64) {
-		path := filepath.Join(dir, f.Path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return err.Error(), ""
-		}
-		// Paths of the image become private ones, and seconds are saved: what a
-		// silent mirror costs is a multiple of timeout.
-		data := strings.NewReplacer("/etc/pki/", dir+"/etc/pki/", "timeout=10\n", "timeout=2\n").Replace(string(f.Data))
-		if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
-			return err.Error(), ""
-		}
-	}
-	c := exec.Command("dnf", "-y", "--config", filepath.Join(dir, "etc/dnf/dnf.conf"), "--installroot", filepath.Join(dir, "root"),
-		"--setopt=reposdir="+filepath.Join(dir, "etc/yum.repos.d"), "--setopt=cachedir="+filepath.Join(dir, "cache"), "--setopt=logdir="+dir,
-		"--releasever=9", "--noplugins", "--repo=baseos*", "install", "probe")
-	c.Env = w.env
-	out, err := c.CombinedOutput()
-	if err != nil {
-		return "fails", string(out)
-	}
-	q := exec.Command("rpm", "--root", filepath.Join(dir, "root"), "-q", "--qf", "%{VERSION}", "probe")
-	q.Env = w.env
-	v, err := q.CombinedOutput()
-	if err != nil {
-		return fmt.Sprintf("rpm -q: %v: %s", err, v), string(out)
-	}
-	return map[string]string{"1": "old", "2": "newest"}[string(v)], string(out)
 }
