@@ -90,11 +90,18 @@ grep -qF "$(sed -n 2p /usr/local/share/ca-certificates/lab.crt)" /etc/ssl/certs/
 	}}
 }
 
-// alpineSite is a site file with repositories of both releases that the test made, signed with
+// alpineSite is the site file of [alpineRepositories].
+func alpineSite(t *testing.T, w *world) string {
+	t.Helper()
+	file, _, _ := alpineRepositories(t, w)
+	return file
+}
+
+// alpineRepositories gives a site file with repositories of both releases that the test made, signed with
 // a key of its own, on a mirror whose certificate is by the site's authority; preferred
 // is a mirror that does not answer. So neither cfbuild nor apk in the image gets
 // anything without trusting the authority.
-func alpineSite(t *testing.T, w *world) (file string, main apkrepo.Repo, dir string) {
+func alpineRepositories(t *testing.T, w *world) (file string, main apkrepo.Repo, dir string) {
 	t.Helper()
 	key := apkrepo.NewKey(t, "lab-1a2b.rsa.pub")
 	dir = t.TempDir()
@@ -155,7 +162,7 @@ func authority(t *testing.T) (ca []byte, server tls.Certificate) {
 // user, with the recipe's own tests; and apk used in the image.
 func TestAlpine(t *testing.T) {
 	w := newWorld(t, nil)
-	file, main, dir := alpineSite(t, w)
+	file, main, dir := alpineRepositories(t, w)
 	amd64 := []string{"--platform", "linux/amd64", "--site", file}
 	first := w.run("alpine3.24", append(amd64, "--test")...)
 	if _, err := os.Stat(filepath.Join(w.dir, "out", "alpine3.24")); err != nil {
