@@ -59,6 +59,9 @@ func endToEnd() cli.App {
 				return pipelines.From(p, pipelines.Bootstrap{Method: "deb", Sources: []pipelines.PackageSource{{Repository: "debian", Suite: "bookworm"}}}).
 					Then(pipelines.Configure{Cmd: []string{"bash"}})
 			})
+			add("ubuntu24.04-account", func(p pipelines.Platform) pipelines.Image {
+				return debian.New(debian.Options{Suite: "noble"})(s, p).Then(pipelines.Run{Shell: "useradd --create-home --uid 1000 ubuntu"})
+			})
 			add("missing", func(p pipelines.Platform) pipelines.Image {
 				return debian.New(debian.Options{Suite: "bookworm", Include: []string{"coreutilz"}})(s, p)
 			})
