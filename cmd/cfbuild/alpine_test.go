@@ -140,6 +140,7 @@ func TestAlpine(t *testing.T) {
 			t.Errorf("as an ordinary user %v, as root %v", rep.digests(), first.digests())
 		}
 	}
+	w.lint(0, append([]string{"alpine3.24"}, amd64...)...)
 	w.run("alpine-inside", append(amd64, "--test")...)
 	verified(t, "alpine3.24", pipelines.VerifiedSynthetic)
 
