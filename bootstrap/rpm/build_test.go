@@ -173,3 +173,27 @@ rpm -Va --noconfig --noghost
 		}
 	}
 }
+
+// unaided makes roots without a helper's platform: all of the stage is emulated.
+type unaided struct{ bootstrap.Bootstrapper }
+
+func (u unaided) Make(ctx context.Context, r bootstrap.Request) (bootstrap.Root, error) {
+	r.Helper = pipelines.Platform{}
+	return u.Bootstrapper.Make(ctx, r)
+}
+
+// TestStageDoesNotMatter: an emulated first stage gives the same image as a native
+// one. It takes minutes: CFBUILD_TEST_MATRIX=all.
+func TestStageDoesNotMatter(t *testing.T) {
+	if os.Getenv("CFBUILD_TEST_MATRIX") != "all" {
+		return
+	}
+	_, st := distribution(t, "x86_64", "aarch64")
+	native, emulated := newEngine(t, st, logTo(t)), newEngine(t, st, logTo(t))
+	emulated.Bootstrappers = []bootstrap.Bootstrapper{unaided{rpm.New(rpm.Options{})}}
+	a, x := build(t, native, centos(), arm64)
+	b, y := build(t, emulated, centos(), arm64)
+	if a.Digest != b.Digest {
+		t.Errorf("%s and %s:\n%s", a.Digest, b.Digest, strings.Join(listing.Diff(x, y), "\n"))
+	}
+}

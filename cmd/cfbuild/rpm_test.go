@@ -32,6 +32,7 @@ func rpmMirror(t *testing.T, extra ...string) (m *rpmrepo.Mirror, site func(dir 
 			t.Fatal(err)
 		}
 		rpmrepo.Write(t, filepath.Join(root, "9-stream/AppStream", arch, "os"), d.Private, rpmrepo.Made)
+		rpmrepo.Write(t, filepath.Join(root, "SIGs/9-stream/extras", arch, "extras-common"), d.Private, rpmrepo.Made)
 	}
 	m = rpmrepo.Serve(t, root)
 	text := fmt.Sprintf("extends = \"none\"\n[mirrors]\ncentos-stream = [%q]\nepel = [%q]\n[keyrings]\ncentos-stream = { file = \"key.asc\", replace = true }\n", m.URL, m.URL+"/epel")

@@ -19,7 +19,7 @@ var caRPMClients = []string{"curl", "wget", "git", "openssl", "python3-pip"}
 // caForeignTargets are images of other families with clients for the proof.
 func caForeignTargets(s site.Site) []pipelines.Target {
 	return []pipelines.Target{{Name: "cacentos9", Build: func(p pipelines.Platform) pipelines.Image {
-		return rpm.New(rpm.Options{Distribution: rpm.CentOS, Release: 9, Include: caRPMClients})(s, p).Then(
+		return rpm.New(rpm.Options{Distribution: rpm.CentOS, Release: 9, EPEL: rpm.EPELOff, Include: caRPMClients})(s, p).Then(
 			// The programs are Debian's, and so is the path in their OpenSSL; Red Hat's
 			// looks at the other end of this link.
 			pipelines.File{Path: "/usr/lib/ssl/cert.pem", Link: "/etc/pki/tls/cert.pem"})
@@ -56,4 +56,19 @@ func TestInspectionProofOfRPM(t *testing.T) {
 		t.Errorf("build-only: green are %s", got)
 	}
 	keepMatrix(t, "rpm", rep, step)
+}
+
+// Alpine's trust, with the real apk and busybox.
+func TestInspectionProofOfAlpine(t *testing.T) {
+	w := newWorld(t, nil)
+	args := []string{"caalpine", "--site", alpineSite(t, w), "--platform", "linux/amd64"}
+	const want = "wget, apk"
+	rep, _ := w.proveCA(0, args...)
+	step, _ := w.proveCA(0, append(args, "--ca-mode", "build-only")...)
+	for _, r := range []caReport{rep, step} {
+		if got := strings.Join(r.with(t, "caalpine", "passed"), ", "); got != want {
+			t.Errorf("%s: green are %s, want %s", r.Mode, got, want)
+		}
+	}
+	keepMatrix(t, "apk", rep, step)
 }
