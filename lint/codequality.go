@@ -33,7 +33,7 @@ var codeQualitySeverities = map[Severity]string{Info: "info", Warning: "minor", 
 func (r Report) WriteCodeQuality(w io.Writer, p Paths) error {
 	out := []codeQuality{}
 	for _, f := range r.Findings {
-		q := codeQuality{Description: f.Image + ": " + f.Message + " (" + f.Fix + ")", CheckName: f.Rule + " " + f.Name,
+		q := codeQuality{Description: f.Image + ": " + f.Message + " (" + f.Fix + "; " + f.Source + ")", CheckName: f.Rule + " " + f.Name,
 			Fingerprint: f.Fingerprint, Severity: codeQualitySeverities[f.Severity]}
 		q.Location.Path, q.Location.Lines.Begin = strings.TrimLeft(path.Clean(strings.ReplaceAll(f.Image, ":", "/")), "./"), 1
 		if f.Where.File != "" {

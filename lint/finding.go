@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/cfbuild/cfbuild/pipelines"
 )
@@ -18,6 +19,8 @@ type Finding struct {
 	Rule     string   `json:"rule"`
 	Name     string   `json:"name"`
 	Severity Severity `json:"severity"`
+	// Source is the section the rule comes from.
+	Source string `json:"source"`
 	// Message says what is wrong, without secrets. Fix says what to do.
 	Message string `json:"message"`
 	Fix     string `json:"fix,omitempty"`
@@ -74,7 +77,7 @@ func newCollector(image string, p pipelines.Platform) *collector {
 // blotted out.
 func (c *collector) add(rule string, f Finding) {
 	r := c.rules[rule]
-	f.Rule, f.Name, f.Image = r.ID, r.Name, c.image
+	f.Rule, f.Name, f.Source, f.Image = r.ID, r.Name, r.Source, c.image
 	if f.Severity == 0 {
 		f.Severity = r.Severity
 	}
@@ -82,10 +85,21 @@ func (c *collector) add(rule string, f Finding) {
 	if c.platform.OS != "" {
 		f.Platforms = []pipelines.Platform{c.platform}
 	}
-	f.Subject = Blot(cmp.Or(f.Subject, f.Path))
-	f.Message, f.Step, f.Path = Blot(f.Message), Blot(oneLine(f.Step)), Blot(f.Path)
+	f.Subject = printable(Blot(cmp.Or(f.Subject, f.Path)))
+	f.Message, f.Step, f.Path = printable(Blot(f.Message)), printable(Blot(oneLine(f.Step))), printable(Blot(f.Path))
 	f.print()
 	c.out = append(c.out, f)
+}
+
+// printable takes control characters out of names that an image chose: they would
+// reach the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
 
 // oneLine keeps the beginning of a long text.

@@ -121,7 +121,7 @@ func TestBadImages(t *testing.T) {
 			b.add(entry{name: "etc/pip.conf", data: "index-url = https://me:" + letters(12) + "@pypi.example/simple"})
 		}, []string{TokenInFile}, letters(12), ""},
 		"url, an example": {func(b *bad) {
-			b.add(entry{name: "etc/x.conf", data: "# http://user:password@proxy/ or http://$USER:$PASS@proxy/"})
+			b.add(entry{name: "etc/x.conf", data: "# http://user:pass" + "word@proxy/ or http://$USER:$PASS@proxy/"})
 		}, nil, "", ""},
 		"password hash": {func(b *bad) {
 			b.add(entry{name: "etc/shadow-", data: "root:$6$" + letters(16) + "$x:1::::::\n", mode: 0o640})

@@ -56,6 +56,23 @@ func TestHugeLayer(t *testing.T) {
 	}
 }
 
+// Names that an image chose do not steer the terminal.
+func TestControlCharacters(t *testing.T) {
+	b := sound()
+	b.add(entry{name: "opt/\x1b[2Jx\r\n\u202e", data: "x", mode: 0o666})
+	b.config.Config.Labels["a\x1bb"] = "glpat" + "-" + letters(20)
+	b.config.Config.User = "x\x07"
+	fs := look(t, b, ImageOptions{})
+	if len(fs) != 3 {
+		t.Errorf("%+v", fs)
+	}
+	for _, f := range fs {
+		if strings.ContainsAny(f.Message+f.Subject+f.Path+f.Step, "\x1b\r\n\x07\u202e") {
+			t.Errorf("%q %q", f.Subject, f.Message)
+		}
+	}
+}
+
 // Many files of one directory are one finding.
 func TestFold(t *testing.T) {
 	b := sound()

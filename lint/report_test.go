@@ -28,13 +28,13 @@ func planted() lint.Report {
 	line := pipelines.Position{File: "/src/base/images/app image.go", Line: 12}
 	digest := "sha256:" + strings.Repeat("1f", 32)
 	fs := []lint.Finding{
-		{Rule: lint.PrivateKey, Name: "private-key", Severity: lint.Error, Message: "/root/id is a private key", Fix: "remove it", Image: "app", Platforms: both,
+		{Rule: lint.PrivateKey, Name: "private-key", Severity: lint.Error, Source: "NCCS 2.12", Message: "/root/id is a private key", Fix: "remove it", Image: "app", Platforms: both,
 			Subject: "/root/id", Path: "/root/id", Step: "run make", Where: line, Layer: digest, Fingerprint: "a1"},
-		{Rule: lint.NeedlessTool, Name: "needless-tool", Severity: lint.Warning, Message: "/usr/bin/sudo is there", Fix: "remove it", Image: "app", Platforms: both[1:],
+		{Rule: lint.NeedlessTool, Name: "needless-tool", Severity: lint.Warning, Source: "NCCS 2", Message: "/usr/bin/sudo is there", Fix: "remove it", Image: "app", Platforms: both[1:],
 			Subject: "sudo", Path: "/usr/bin/sudo", Where: line, Layer: digest, Fingerprint: "b2"},
-		{Rule: lint.SetuidUnexpected, Name: "setuid", Severity: lint.Warning, Message: "/opt/x is setuid", Fix: "chmod", Image: "app", Platforms: both, Subject: "/opt/x", Path: "/opt/x", Layer: digest, Fingerprint: "c3"},
-		{Rule: lint.LatestAlone, Name: "latest-alone", Severity: lint.Warning, Message: "latest", Fix: "tag", Image: "registry.example/x:latest", Subject: "tag", Fingerprint: "d4"},
-		{Rule: lint.RootUser, Name: "root-user", Severity: lint.Info, Message: "root", Fix: "set User", Image: "registry.example/x:latest", Platforms: both[:1], Subject: "user", Fingerprint: "e5"},
+		{Rule: lint.SetuidUnexpected, Name: "setuid", Severity: lint.Warning, Source: "NCCS 2", Message: "/opt/x is setuid", Fix: "chmod", Image: "app", Platforms: both, Subject: "/opt/x", Path: "/opt/x", Layer: digest, Fingerprint: "c3"},
+		{Rule: lint.LatestAlone, Name: "latest-alone", Severity: lint.Warning, Source: "NCCS 2", Message: "latest", Fix: "tag", Image: "registry.example/x:latest", Subject: "tag", Fingerprint: "d4"},
+		{Rule: lint.RootUser, Name: "root-user", Severity: lint.Info, Source: "NCCS 3", Message: "root", Fix: "set User", Image: "registry.example/x:latest", Platforms: both[:1], Subject: "user", Fingerprint: "e5"},
 	}
 	setuid, err := lint.ParseIgnore("setuid:/opt")
 	if err != nil {

@@ -18,15 +18,15 @@ func (r Report) WriteText(w io.Writer, p Paths) error {
 		none := true
 		for _, f := range r.byPlace(name.image, p) {
 			none = false
-			if f.place != place && f.place != "" {
-				fmt.Fprintf(&b, "  %s\n", f.place)
+			if f.place != place {
+				fmt.Fprintf(&b, "  %s\n", or(f.place, "(no line)"))
 			}
 			place = f.place
 			fmt.Fprintf(&b, "  %-7s %s %s: %s\n", f.Severity, f.Rule, f.Name, f.Message)
 			if at := f.made(len(name.platforms)); at != "" {
 				fmt.Fprintf(&b, "          %s\n", at)
 			}
-			fmt.Fprintf(&b, "          fix: %s\n", f.Fix)
+			fmt.Fprintf(&b, "          fix: %s [%s]\n", f.Fix, f.Source)
 		}
 		if none {
 			b.WriteString("  nothing is found\n")

@@ -73,3 +73,15 @@ func TestTestsAreIdentifiedByWhatTheySay(t *testing.T) {
 		}
 	}
 }
+
+func TestTheFirstDeclarationCounts(t *testing.T) {
+	inner := Tests(TestEnv{Name: "A"})
+	_, first := Declared(inner[0])
+	bare, again := Declared(Tests(inner...)[0])
+	if first.Line == 0 || first != again || bare != (TestEnv{Name: "A"}) {
+		t.Errorf("%v, then %v, %+v", first, again, bare)
+	}
+	if _, none := Declared(TestEnv{}); none != (Position{}) {
+		t.Errorf("a test by itself is at %v", none)
+	}
+}

@@ -1,12 +1,12 @@
 package apk
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,7 +182,10 @@ func (a *apks) choose(r bootstrap.Request, arch string, repos []*repo) (set sele
 			}
 		}
 	}
-	slices.Sort(set.World)
+	// apk has them by name, whatever they say of it.
+	slices.SortStableFunc(set.World, func(a, b string) int {
+		return strings.Compare(strings.TrimPrefix(a, "!"), strings.TrimPrefix(b, "!"))
+	})
 	lists := make([][]*index.Package, len(repos))
 	for i, p := range repos {
 		lists[i] = p.index().Packages
@@ -225,5 +228,5 @@ func Architecture(p pipelines.Platform) (string, error) {
 		}
 		names = append(names, a.platform.String())
 	}
-	return "", &pipelines.InvalidError{What: "platform " + p.String(), Cause: "is none of Alpine's", Fix: "it has " + cmp.Or(fmt.Sprint(names))}
+	return "", &pipelines.InvalidError{What: "platform " + p.String(), Cause: "is none of Alpine's", Fix: "it has " + strings.Join(names, ", ")}
 }

@@ -43,7 +43,57 @@ func (d *debs) native(ctx context.Context, r bootstrap.Request, set selection, s
 		return nil, nil
 	}
 	arch, err := archive.Architecture(r.Helper)
-	if err != nil || !slices.Contains(suites[0].Release.Architectures, arch) {
+	if err != nil {
+		return nil, nil
+	}
+	if sources := splitArchive(r.Op.Sources, arch); sources != nil {
+		// Another archive, which may be out of reach where this one is not.
+		r.Op.Sources = sources
+		mounts, err := d.nativeOf(ctx, r, arch, set, nil)
+		if err != nil && ctx.Err() == nil {
+			sink(r, "native").Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("programs of this machine's architecture are not used, which is slower: %v", err)})
+			return nil, nil
+		}
+		return mounts, err
+	}
+	return d.nativeOf(ctx, r, arch, set, suites)
+}
+
+// splitArchive gives the sources that have an architecture where a distribution
+// keeps its architectures in two archives: Ubuntu's for amd64 and i386, its ports for
+// the others. Nil: those that there are will do.
+func splitArchive(sources []pipelines.PackageSource, arch string) []pipelines.PackageSource {
+	out, changed := slices.Clone(sources), false
+	for i, s := range out {
+		want := s.Repository
+		switch {
+		case want == "ubuntu-ports" && (arch == "amd64" || arch == "i386"):
+			want = "ubuntu"
+		case want == "ubuntu" && arch != "amd64" && arch != "i386":
+			want = "ubuntu-ports"
+		}
+		if want != s.Repository {
+			if len(s.Mirrors) > 0 {
+				return nil // the definition names the place itself
+			}
+			out[i].Repository, changed = want, true
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return out
+}
+
+// nativeOf makes the mounts from suites that are open, or opens them.
+func (d *debs) nativeOf(ctx context.Context, r bootstrap.Request, arch string, set selection, suites []*archive.Suite) ([]pipelines.Mount, error) {
+	if suites == nil {
+		var err error
+		if suites, err = d.open(ctx, r); err != nil {
+			return nil, err
+		}
+	}
+	if !slices.Contains(suites[0].Release.Architectures, arch) {
 		return nil, nil // not an architecture of this archive
 	}
 	has := func(name string) bool {

@@ -67,11 +67,15 @@ func TestMirrorFaults(t *testing.T) {
 		{name: "hanging", fault: func(string) func(http.ResponseWriter, *http.Request) bool { return hang }, warn: "did not answer in time"},
 		{name: "slow", fault: func(dir string) func(http.ResponseWriter, *http.Request) bool {
 			return func(w http.ResponseWriter, r *http.Request) bool {
-				select { // a byte, and no more for long
-				case <-r.Context().Done():
-				case <-time.After(20 * time.Second):
+				for { // a byte now and then
+					io.WriteString(w, "<")
+					w.(http.Flusher).Flush()
+					select {
+					case <-r.Context().Done():
+						return true
+					case <-time.After(50 * time.Millisecond):
+					}
 				}
-				return true
 			}
 		}, warn: "did not answer in time"},
 		{name: "404", fault: func(string) func(http.ResponseWriter, *http.Request) bool { return status(404) }, warn: "404"},

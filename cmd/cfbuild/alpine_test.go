@@ -140,6 +140,9 @@ func TestAlpine(t *testing.T) {
 			t.Errorf("as an ordinary user %v, as root %v", rep.digests(), first.digests())
 		}
 	}
+	if _, stderr, code := w.try(append([]string{"lint", "alpine3.24", "--progress", "plain"}, amd64...)...); code != 0 {
+		t.Errorf("lint: exit code %d\n%s", code, stderr)
+	}
 	w.run("alpine-inside", append(amd64, "--test")...)
 	verified(t, "alpine3.24", pipelines.VerifiedSynthetic)
 

@@ -105,6 +105,7 @@ func (p *program) lint(ctx context.Context, f lintFlags, args []string, platform
 		l.ignore = append(l.ignore, i)
 	}
 	l.f.builderFlags.isolation, l.f.driver, l.f.push = f.isolation.value, f.storage.value, "never"
+	l.f.tags = []string{"latest"} // nothing is pushed: git need not be asked
 	_, pl, err := p.load()
 	if err != nil {
 		return err

@@ -21,6 +21,9 @@ type Entry struct {
 	ModTime time.Time
 	// Size of a regular file's content, in bytes.
 	Size int64
+	// Content of a regular file that [Writer.Content] took in before; Size and the
+	// reader given to Add are then of no concern.
+	Content *Content
 	// Target of a symbolic link.
 	Target string
 	// HardLink is the path of another entry, which may come later; all but Path is
@@ -102,8 +105,8 @@ func (e *Entry) check(kind uint16) error {
 	switch {
 	case e.Size < 0:
 		return bad("size is negative")
-	case e.Size != 0 && kind != kindFile:
-		return bad("only regular files have a size")
+	case (e.Size != 0 || e.Content != nil) && kind != kindFile:
+		return bad("only regular files have content")
 	case kind == kindSymlink && e.Target == "":
 		return bad("symbolic link without a target")
 	case kind == kindSymlink && len(e.Target) > maxLink:

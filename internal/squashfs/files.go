@@ -36,41 +36,50 @@ func newFiles(blockSize int) files {
 		hash: sha256.New(), last: make([]byte, blockSize)}
 }
 
+// Content is a regular file's, taken in by [Writer.Content].
+type Content struct {
+	size   int64
+	blocks *content // the full ones
+	end    tail
+}
+
 // read takes in a file's content: its full blocks, which files with the same ones
 // share, then its end, which goes into a fragment block with others.
-func (w *Writer) read(e *Entry, n *inode, r io.Reader) error {
-	n.size = uint64(e.Size)
+func (w *Writer) read(e *Entry, r io.Reader) (*Content, error) {
+	n := &Content{size: e.Size, end: tail{fragment: noFragment}}
+	if e.Size < 0 {
+		return nil, &EntryError{Path: e.Path, Reason: "size is negative"}
+	}
 	size := int64(w.o.BlockSize)
 	if full := e.Size / size * size; full > 0 {
 		if full/size > math.MaxInt32 {
-			return &EntryError{Path: e.Path, Reason: "larger than this block size allows"}
+			return nil, &EntryError{Path: e.Path, Reason: "larger than this block size allows"}
 		}
 		var err error
 		if w.files.lengths[full] && full <= holdMax {
-			n.content, err = w.readHeld(e, r, int(full))
+			n.blocks, err = w.readHeld(e, r, int(full))
 		} else {
-			n.content, err = w.readStream(e, r, full)
+			n.blocks, err = w.readStream(e, r, full)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	last := w.files.last[:e.Size%size]
 	if err := fill(e, r, last); err != nil {
-		return err
+		return nil, err
 	}
 	var one [1]byte
 	switch m, err := io.ReadFull(r, one[:]); {
 	case m > 0:
-		return &EntryError{Path: e.Path, Reason: fmt.Sprintf("its content is longer than the %d bytes of its entry", e.Size)}
+		return nil, &EntryError{Path: e.Path, Reason: fmt.Sprintf("its content is longer than the %d bytes of its entry", e.Size)}
 	case err != io.EOF:
-		return &EntryError{Path: e.Path, Reason: "read", Err: err}
+		return nil, &EntryError{Path: e.Path, Reason: "read", Err: err}
 	}
 	if len(last) > 0 {
-		t := w.pack(last)
-		n.fragment, n.offset = t.fragment, t.offset
+		n.end = w.pack(last)
 	}
-	return w.line.error()
+	return n, w.line.error()
 }
 
 func fill(e *Entry, r io.Reader, b []byte) error {

@@ -232,7 +232,7 @@ func TestRefusedEntries(t *testing.T) {
 	bad(Entry{Path: "x", Size: -1}, "negative")
 	bad(Entry{Path: "x", Size: 4}, "longer than the 4 bytes of its entry")
 	bad(Entry{Path: "x", Size: 6}, "ends before the 6 bytes of its entry")
-	bad(Entry{Path: "x", Mode: fs.ModeDir, Size: 4}, "only regular files have a size")
+	bad(Entry{Path: "x", Mode: fs.ModeDir, Size: 4}, "only regular files have content")
 	bad(Entry{Path: "x", Mode: fs.ModeSymlink}, "without a target")
 	bad(Entry{Path: "x", Mode: fs.ModeSymlink, Target: strings.Repeat("x", 4096)}, "longer than 4095")
 	bad(Entry{Path: "x", Mode: fs.ModeSymlink, Target: "a\x00"}, "NUL")
@@ -346,6 +346,33 @@ func TestLookup(t *testing.T) {
 	for _, p := range []string{"nope", "bin/nope", "bin/su/nope"} {
 		if _, err := f.Lookup(p); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
+
+func TestContentBeforeItsEntry(t *testing.T) {
+	var m memory
+	w, err := NewWriter(&m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	data := text(1, 300<<10)
+	c, err := w.Content("layer file", int64(len(data)), bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []Entry{{Path: "a", Content: c}, {Path: "b", Mode: 0o600, Content: c}} {
+		if err := w.Add(e, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range read(t, m.b)[1:] {
+		if !bytes.Equal(f.data, data) || f.HardLink != "" {
+			t.Errorf("%s: %d bytes, hard link %q", f.Path, len(f.data), f.HardLink)
 		}
 	}
 }

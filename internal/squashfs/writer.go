@@ -140,16 +140,33 @@ func (w *Writer) Add(e Entry, content io.Reader) error {
 	if err := w.tree.check(e.Path, names, n); err != nil {
 		return err
 	}
-	if n.kind == kindFile && e.Size > 0 {
+	if n.kind == kindFile && e.Content == nil && e.Size > 0 {
 		if content == nil {
 			return &EntryError{Path: e.Path, Reason: "a file with a size and without content"}
 		}
-		if err := w.read(&e, n, content); err != nil {
-			return w.fail(err)
+		if e.Content, err = w.Content(e.Path, e.Size, content); err != nil {
+			return err
 		}
+	}
+	if c := e.Content; c != nil {
+		n.size, n.content, n.fragment, n.offset = uint64(c.size), c.blocks, c.end.fragment, c.end.offset
 	}
 	w.tree.put(names, n)
 	return nil
+}
+
+// Content takes in the content of a regular file, exactly size bytes, for an entry
+// that is added later, when more is known of it. It is in the image even if no entry
+// has it. The name is for errors, which are final.
+func (w *Writer) Content(name string, size int64, r io.Reader) (*Content, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	c, err := w.read(&Entry{Path: name, Size: size}, r)
+	if err != nil {
+		return nil, w.fail(err)
+	}
+	return c, nil
 }
 
 func (w *Writer) fail(err error) error {

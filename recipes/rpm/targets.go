@@ -60,9 +60,9 @@ func (r release) support() string {
 	text := "support until " + r.end
 	switch {
 	case r.end == "":
-		text = "current"
+		text = fmt.Sprintf("support until a month after release %d", r.version+2)
 	case r.archived():
-		text = "end of life, support ended " + r.end + ", from the vault"
+		text = "from the vault"
 	}
 	if r.version == 10 && r.distribution != Fedora {
 		text += "; amd64 means x86-64-v3"

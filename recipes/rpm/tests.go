@@ -18,7 +18,7 @@ func (o Options) tests() []pipelines.Test {
 	if r.tool == yum {
 		conf = "/etc/yum.conf"
 	}
-	out := append(common.BaseTests(id, version), pipelines.Tests(
+	out := append(common.BaseTests(id, version),
 		pipelines.TestEnv{Name: "LC_ALL", Value: r.locale()},
 		pipelines.TestLabel{Name: "org.opencontainers.image.version", Value: fmt.Sprint(r.version)},
 		pipelines.TestPackage{Name: string(r.tool)},
@@ -34,11 +34,11 @@ done`},
 		pipelines.TestCommand{Name: "rpm finds every dependency", Args: []string{"rpm", "-Va", "--nofiles"}},
 		pipelines.TestCommand{Name: "no caches and logs of " + string(r.tool) + " are left", Shell: `test -z "$(find /var/cache/dnf /var/cache/libdnf5 /var/cache/yum /var/log/dnf* /var/log/hawkey.log /var/log/yum.log -type f 2>/dev/null)"`},
 		pipelines.TestCommand{Name: "no locale is missing", Shell: `printf 'caf\303\251' | wc -m`, Output: []string{"4"}},
-	)...)
+	)
 	for _, name := range o.repositoryFiles() {
 		out = append(out, pipelines.TestFile{Path: reposDir + "/" + name, Mode: 0o644, Owner: "0:0"})
 	}
-	return out
+	return pipelines.Tests(out...)
 }
 
 // repositoryFiles are the same on all platforms.

@@ -32,5 +32,5 @@ func (o Options) tests() []pipelines.Test {
 		}
 		out = append(out, pipelines.TestFile{Path: x.key(), Contains: []string{"-----BEGIN PGP PUBLIC KEY BLOCK-----"}})
 	}
-	return out
+	return pipelines.Tests(out...)
 }

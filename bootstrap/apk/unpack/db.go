@@ -40,13 +40,11 @@ func (u *Unpacker) database() (map[string][]byte, error) {
 		w.Close()
 		scripts = z.Bytes()
 	}
-	world := slices.Clone(u.o.World)
-	slices.Sort(world)
 	return map[string][]byte{
 		"lib/apk/db/installed": db.Bytes(),
 		"lib/apk/db/triggers":  triggers.Bytes(),
 		name:                   scripts,
-		"etc/apk/world":        []byte(strings.Join(world, "\n") + "\n"),
+		"etc/apk/world":        []byte(strings.Join(u.o.World, "\n") + "\n"),
 		"etc/apk/arch":         []byte(u.o.Arch + "\n"),
 	}, nil
 }

@@ -23,7 +23,7 @@ type Options struct {
 	// Version3: the root's own apk is of version 3, which keeps its scripts
 	// compressed (and reads the other form too), and keeps files called .keep_….
 	Version3 bool
-	// World are the lines of /etc/apk/world.
+	// World are the lines of /etc/apk/world, in their order.
 	World []string
 	// Epoch bounds time stamps.
 	Epoch time.Time

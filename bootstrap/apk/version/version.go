@@ -3,7 +3,7 @@
 //
 //	NUMBER{.NUMBER}…{LETTER}{_SUFFIX{NUMBER}}…{~HASH}{-rNUMBER}
 //
-// apk-tools 2 agrees for all of these except numbers with leading zeros, which are
+// apk-tools 2.14 agrees for all of these except numbers with leading zeros, which are
 // rare, and the hash, which it does not know.
 package version
 

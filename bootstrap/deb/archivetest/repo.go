@@ -2,6 +2,7 @@ package archivetest
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto"
 	"crypto/sha256"
@@ -124,9 +125,16 @@ type Suite struct {
 	Date          time.Time
 	// ValidUntil: zero is for ever.
 	ValidUntil time.Time
-	// Arch defaults to "amd64", the component is "main".
-	Arch     string
+	// Arch defaults to "amd64". Also are architectures that the release names and
+	// has no index of, as Ubuntu's release files name those of its other archive.
+	Arch string
+	Also []string
+	// Origin defaults to "Test", the name of the suite to "teststable"; Version is
+	// left out when empty.
+	Origin, Name, Version string
+	// Packages are in the component "main"; Empty are further components.
 	Packages []Package
+	Empty    []string
 	// ByHash announces and writes by-hash files.
 	ByHash bool
 	// Detached writes Release and Release.gpg instead of InRelease.
@@ -138,14 +146,21 @@ type Suite struct {
 func (s Suite) text(index, packed []byte) []byte {
 	arch := s.arch()
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "Origin: Test\nLabel: Test\nSuite: teststable\nCodename: %s\nDate: %s\n", s.Codename, s.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"))
+	origin := cmp.Or(s.Origin, "Test")
+	fmt.Fprintf(&b, "Origin: %s\nLabel: %s\nSuite: %s\nCodename: %s\nDate: %s\n", origin, origin, cmp.Or(s.Name, "teststable"), s.Codename, s.Date.UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"))
 	if !s.ValidUntil.IsZero() {
 		fmt.Fprintf(&b, "Valid-Until: %s\n", s.ValidUntil.UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"))
+	}
+	if s.Version != "" {
+		fmt.Fprintf(&b, "Version: %s\n", s.Version)
 	}
 	if s.ByHash {
 		b.WriteString("Acquire-By-Hash: yes\n")
 	}
-	fmt.Fprintf(&b, "No-Support-for-Architecture-all: Packages\nArchitectures: all %s\nComponents: main\nSHA256:\n", arch)
+	fmt.Fprintf(&b, "No-Support-for-Architecture-all: Packages\nArchitectures: all %s\nComponents: %s\nSHA256:\n", strings.Join(append([]string{arch}, s.Also...), " "), strings.Join(append([]string{"main"}, s.Empty...), " "))
+	for _, c := range s.Empty {
+		fmt.Fprintf(&b, " %x 0 %s/binary-%s/Packages\n", sha256.Sum256(nil), c, arch)
+	}
 	fmt.Fprintf(&b, " %x %d main/binary-%s/Packages\n", sha256.Sum256(index), len(index), arch)
 	fmt.Fprintf(&b, " %x %d main/binary-%s/Packages.gz\n", sha256.Sum256(packed), len(packed), arch)
 	return b.Bytes()
@@ -177,6 +192,9 @@ func (s Suite) Write(t testing.TB, dir string) {
 	base := filepath.Join(dir, "dists", dist)
 	bin := filepath.Join(base, "main", "binary-"+s.arch())
 	put(t, filepath.Join(bin, "Packages.gz"), z.Bytes())
+	for _, c := range s.Empty {
+		put(t, filepath.Join(base, c, "binary-"+s.arch(), "Packages"), nil)
+	}
 	if s.ByHash {
 		put(t, filepath.Join(bin, "by-hash", "SHA256", fmt.Sprintf("%x", sha256.Sum256(z.Bytes()))), z.Bytes())
 	}
