@@ -179,8 +179,9 @@ func allLabels(c v1.Image, d v1.Descriptor, o Options) map[string]string {
 	return labels
 }
 
-// quote writes a word for the shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// quote writes a word for the shell. Apptainer's own shell, which reads the environment
+// files, takes \' outside quotes for two characters.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'" }
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
