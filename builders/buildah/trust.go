@@ -5,6 +5,7 @@ package buildah
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -76,13 +77,14 @@ func readBundle(r root, path string) (bundleFile, error) {
 // put there by the step itself.
 const lentMark = "# lent by the builder while a step runs\n"
 
-// lend adds authorities to the bundles of the system that are there, for programs
-// that heed no variable. What it gives takes them out again: a bundle that the step
+// lend adds authorities to the bundles and the hashed directory of the system that are
+// there, for programs that heed no variable. What it gives takes them out again: a bundle that the step
 // did not touch is then what it was, with its time stamp, so that the layer holds
 // nothing of it; from one that the step added to they are cut; one that the step
 // made anew, as the distributions' own tools do, never had them.
 func lend(r root, cas []site.Certificate) (func() error, error) {
 	var lent []bundleFile
+	var hashed []hashedFile
 	extra := append([]byte(lentMark), site.Bundle(cas)...)
 	giveBack := func() error {
 		for _, b := range lent {
@@ -90,7 +92,23 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 				return err
 			}
 		}
+		for _, h := range hashed {
+			if err := h.remove(r); err != nil {
+				return err
+			}
+		}
 		return nil
+	}
+	for _, dir := range steptrust.Directories() {
+		for _, c := range cas {
+			h, err := lendHashed(r, dir, c)
+			if err != nil {
+				return giveBack, err
+			}
+			if h.rel != "" {
+				hashed = append(hashed, h)
+			}
+		}
 	}
 	for _, path := range steptrust.Bundles() {
 		b, err := readBundle(r, path)
@@ -103,6 +121,57 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 		}
 	}
 	return giveBack, nil
+}
+
+// hashedFile is an authority in a hashed directory.
+type hashedFile struct {
+	rel  string // empty: the directory is not there
+	data []byte
+}
+
+// lendHashed puts an authority into a hashed directory, below the first number of its
+// name that is free: OpenSSL tries them until one is not there.
+func lendHashed(r root, dir string, c site.Certificate) (hashedFile, error) {
+	at, err := r.resolve(dir, true)
+	if err != nil {
+		return hashedFile{}, nil
+	}
+	st, err := r.lstat(at)
+	hash, ok := c.SubjectHash()
+	if err != nil || !isDir(st) || !ok {
+		return hashedFile{}, nil
+	}
+	h := hashedFile{data: append([]byte(lentMark), c.PEM...)}
+	for n := 0; ; n++ {
+		h.rel = fmt.Sprintf("%s/%s.%d", at, hash, n)
+		f, err := os.OpenFile(r.join(h.rel), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return hashedFile{}, inImage(err, h.rel)
+		}
+		_, err = f.Write(h.data)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return h, inImage(err, h.rel)
+		}
+		return h, nil
+	}
+}
+
+// remove leaves alone what the step put in its place.
+func (h hashedFile) remove(r root) error {
+	st, err := r.lstat(h.rel)
+	if err != nil || !isReg(st) {
+		return nil
+	}
+	if now, err := os.ReadFile(r.join(h.rel)); err != nil || !bytes.Equal(now, h.data) {
+		return nil
+	}
+	if err := os.Remove(r.join(h.rel)); err != nil {
+		return inImage(err, h.rel)
+	}
+	return nil
 }
 
 func (b bundleFile) restore(r root, extra []byte) error {
