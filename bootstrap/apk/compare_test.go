@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cfbuild/cfbuild/bootstrap/apk/apktest"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/internal/testrepo/apkrepo"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -72,7 +73,7 @@ func TestSameAsApk(t *testing.T) {
 		if _, err := os.Stat("/proc/sys/fs/binfmt_misc/qemu-aarch64"); err != nil {
 			testneed.Skip(t, "needs binfmt_misc for arm64 (make setup registers it)")
 		}
-		sameAsApk(t, arm64, "aarch64", append(foreign(t), extras()...), []string{"alpine-baselayout", "alpine-keys", "busybox", "daemon", "docs", "links", "new-tool", "watcher"})
+		sameAsApk(t, arm64, "aarch64", append(apktest.Foreign(t), extras()...), []string{"alpine-baselayout", "alpine-keys", "busybox", "daemon", "docs", "links", "new-tool", "watcher"})
 	})
 }
 

@@ -1,4 +1,6 @@
-package apk_test
+// Package apktest has packages for an architecture that is foreign to most machines
+// that tests run on.
+package apktest
 
 import (
 	"archive/tar"
@@ -17,9 +19,9 @@ import (
 	"github.com/cfbuild/cfbuild/internal/testrepo/apkrepo"
 )
 
-// foreign are packages for aarch64: Alpine's own that hold no programs, and Debian's
+// Foreign are packages for aarch64: Alpine's own that hold no programs, and Debian's
 // static busybox in place of Alpine's busybox and C library.
-func foreign(t *testing.T) []apkrepo.Pkg {
+func Foreign(t testing.TB) []apkrepo.Pkg {
 	t.Helper()
 	var out []apkrepo.Pkg
 	for _, p := range apkrepo.Alpine(t) {
@@ -41,11 +43,12 @@ func foreign(t *testing.T) []apkrepo.Pkg {
 		p.Arch = "aarch64"
 		out = append(out, p)
 	}
+	slices.SortFunc(out, func(a, b apkrepo.Pkg) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 // staticBusybox is /bin/busybox of Debian's busybox-static for arm64.
-func staticBusybox(t *testing.T) []byte {
+func staticBusybox(t testing.TB) []byte {
 	t.Helper()
 	testneed.Program(t, "dpkg-deb")
 	st := archivetest.Machine(t)
