@@ -84,7 +84,7 @@ const lentMark = "# lent by the builder while a step runs\n"
 // made anew, as the distributions' own tools do, never had them.
 func lend(r root, cas []site.Certificate) (func() error, error) {
 	var lent []bundleFile
-	var hashed []hashedFile
+	var links []string
 	extra := append([]byte(lentMark), site.Bundle(cas)...)
 	giveBack := func() error {
 		for _, b := range lent {
@@ -92,8 +92,8 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 				return err
 			}
 		}
-		for _, h := range hashed {
-			if err := h.remove(r); err != nil {
+		for _, rel := range links {
+			if err := unlink(r, rel); err != nil {
 				return err
 			}
 		}
@@ -101,12 +101,12 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 	}
 	for _, dir := range steptrust.Directories() {
 		for _, c := range cas {
-			h, err := lendHashed(r, dir, c)
+			rel, err := lendHashed(r, dir, c)
 			if err != nil {
 				return giveBack, err
 			}
-			if h.rel != "" {
-				hashed = append(hashed, h)
+			if rel != "" {
+				links = append(links, rel)
 			}
 		}
 	}
@@ -123,53 +123,40 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 	return giveBack, nil
 }
 
-// hashedFile is an authority in a hashed directory.
-type hashedFile struct {
-	rel  string // empty: the directory is not there
-	data []byte
-}
-
 // lendHashed puts an authority into a hashed directory, below the first number of its
-// name that is free: OpenSSL tries them until one is not there.
-func lendHashed(r root, dir string, c site.Certificate) (hashedFile, error) {
+// name that is free: OpenSSL tries them until one is not there. It is a link to the
+// mounted file, as tools that make such a directory anew take away links, not files.
+// Empty: the directory is not there.
+func lendHashed(r root, dir string, c site.Certificate) (string, error) {
 	at, err := r.resolve(dir, true)
 	if err != nil {
-		return hashedFile{}, nil
+		return "", nil
 	}
 	st, err := r.lstat(at)
 	hash, ok := c.SubjectHash()
 	if err != nil || !isDir(st) || !ok {
-		return hashedFile{}, nil
+		return "", nil
 	}
-	h := hashedFile{data: append([]byte(lentMark), c.PEM...)}
 	for n := 0; ; n++ {
-		h.rel = fmt.Sprintf("%s/%s.%d", at, hash, n)
-		f, err := os.OpenFile(r.join(h.rel), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		rel := fmt.Sprintf("%s/%s.%d", at, hash, n)
+		err := os.Symlink(steptrust.Lone, r.join(rel))
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err != nil {
-			return hashedFile{}, inImage(err, h.rel)
+			return "", fmt.Errorf("/%s: %w", rel, errors.Unwrap(err))
 		}
-		_, err = f.Write(h.data)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return h, inImage(err, h.rel)
-		}
-		return h, nil
+		return rel, nil
 	}
 }
 
-// remove leaves alone what the step put in its place.
-func (h hashedFile) remove(r root) error {
-	st, err := r.lstat(h.rel)
-	if err != nil || !isReg(st) {
+// unlink removes a lent link, and leaves alone what the step put in its place.
+func unlink(r root, rel string) error {
+	if to, err := os.Readlink(r.join(rel)); err != nil || to != steptrust.Lone {
 		return nil
 	}
-	if now, err := os.ReadFile(r.join(h.rel)); err != nil || !bytes.Equal(now, h.data) {
-		return nil
-	}
-	if err := os.Remove(r.join(h.rel)); err != nil {
-		return inImage(err, h.rel)
+	if err := os.Remove(r.join(rel)); err != nil {
+		return inImage(err, rel)
 	}
 	return nil
 }
