@@ -105,6 +105,7 @@ func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.GetBody = nil
 		r.Header.Set("Expect", "100-continue")
+		r.Close = true // or net/http sends a refused body to keep the connection
 		r.Header.Set("Content-Type", "application/octet-stream")
 	}
 	return o.next.RoundTrip(r)
