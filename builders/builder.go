@@ -38,7 +38,9 @@ type Request struct {
 	Job string
 	// Graph without Bootstrap nodes; Layout nodes have Path and Digest.
 	Graph pipelines.Graph
-	// Site for registries, CAs and proxies.
+	// Site for registries, CAs and proxies. Steps with a network are lent its proxy
+	// and the authorities trusted while building (package internal/steptrust), as
+	// long as they run; neither is part of what a step is, or of a layer.
 	Site site.Site
 	// Secrets by ID, values as bytes.
 	Secrets map[string][]byte

@@ -36,7 +36,7 @@ func configure(sum unpack.Summary, epoch time.Time) []pipelines.Run {
 	}
 	b.WriteString("rm -rf " + unpack.ScriptDir + "\n")
 	return []pipelines.Run{{
-		Name:    "run package scripts",
+		Name:    "package scripts",
 		Shell:   b.String(),
 		Network: pipelines.NetworkNone,
 		Env:     map[string]string{"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": strconv.FormatInt(epoch.Unix(), 10)},

@@ -28,7 +28,7 @@ func configure(set selection, keys []key, foreign bool) pipelines.Run {
 	b.WriteString(check)
 	for _, k := range keys {
 		if k.BuildOnly {
-			fmt.Fprintf(&b, "rpm --root $t -e gpg-pubkey-%s\n", k.ID)
+			fmt.Fprintf(&b, forget, k.ID)
 		}
 	}
 	b.WriteString(epilogue)
@@ -64,6 +64,13 @@ done
 	echo "rpm installed $got of $want packages" >&2
 	exit 1
 }
+`
+
+// forget takes a key out of rpm's database. rpm calls it by the last eight digits of
+// its fingerprint, from release 6 on by all of it.
+const forget = `for key in $(rpm --root $t -qa 'gpg-pubkey*'); do
+	case $key in gpg-pubkey-*%s-*) rpm --root $t -e "$key" ;; esac
+done
 `
 
 // epilogue removes what the work itself left and what would differ from run to run,

@@ -12,15 +12,16 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap"
 	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/bootstrap/rpm/repo"
+	"github.com/cfbuild/cfbuild/internal/distkeys"
 	"github.com/cfbuild/cfbuild/internal/httpx"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
 )
 
-// Options of the bootstrapper.
+// Options of the bootstrapper. The zero value is good.
 type Options struct {
 	// Keys gives the public keys that a suite of a repository is signed with, nil
-	// for none. Those of the site add to them.
+	// for none; default the distributions' own. Those of the site add to them.
 	Keys func(repository, suite string) []byte
 	// Downloads is how many files are fetched at once, default 8.
 	Downloads int
@@ -33,6 +34,9 @@ type Options struct {
 
 // New gives the bootstrapper of method "rpm".
 func New(o Options) bootstrap.Bootstrapper {
+	if o.Keys == nil {
+		o.Keys = distkeys.Keys
+	}
 	return &rpms{o: o, clients: map[string]*httpx.Client{}}
 }
 

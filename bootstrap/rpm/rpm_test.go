@@ -148,7 +148,11 @@ func TestRefused(t *testing.T) {
 		}, "no good signature by a trusted key", "add that key to the site's keyrings"},
 		{"repomd.xml signed by another", func(w *small, t *testing.T) { rpmrepo.Sign(t, w.dir, other) },
 			"no good signature by a trusted key: key", "add that key to the site's keyrings"},
-		{"no key is known", func(w *small, t *testing.T) { w.req.Site.Keyrings = nil },
+		{"only the distribution's keys are known", func(w *small, t *testing.T) { w.req.Site.Keyrings = nil },
+			"no good signature by a trusted key: key", "add that key to the site's keyrings"},
+		{"no key is known", func(w *small, t *testing.T) {
+			w.req.Site.Keyrings, w.keys = nil, func(string, string) []byte { return nil }
+		},
 			`keyring of repository "centos-stream" (9-stream/BaseOS/$basearch/os): has no keys`, "site's keyrings, as centos-stream"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -276,7 +280,7 @@ func TestKeysOfTheBuild(t *testing.T) {
 	w := newSmall(t)
 	w.req.Site.Keyrings["centos-stream"] = site.Keyring{Keys: w.key.Public(t), Replace: true, BuildOnly: true}
 	root, err := w.make(t)
-	if err != nil || !strings.Contains(root.Configure[0].Shell, "rpm --root $t -e gpg-pubkey-") {
+	if err != nil || !strings.Contains(root.Configure[0].Shell, `rpm --root $t -e "$key"`) {
 		t.Errorf("%v\n%s", err, root.Configure[0].Shell)
 	}
 }

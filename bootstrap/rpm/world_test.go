@@ -80,6 +80,7 @@ type small struct {
 	dir    string // of the repository
 	mirror *rpmrepo.Mirror
 	req    bootstrap.Request
+	keys   func(repository, suite string) []byte
 	ev     events
 }
 
@@ -111,7 +112,7 @@ func newSmall(t testing.TB) *small {
 
 func (w *small) make(t testing.TB) (bootstrap.Root, error) {
 	t.Helper()
-	return rpm.New(rpm.Options{Grace: 300 * time.Millisecond}).Make(t.Context(), w.req)
+	return rpm.New(rpm.Options{Grace: 300 * time.Millisecond, Keys: w.keys}).Make(t.Context(), w.req)
 }
 
 // names of a root's packages, with versions.

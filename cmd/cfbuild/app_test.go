@@ -55,6 +55,13 @@ func endToEnd() cli.App {
 			add("late", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "sleep 987654", Timeout: 500 * time.Millisecond})
 			})
+			add("debian12-unpatched", func(p pipelines.Platform) pipelines.Image {
+				return pipelines.From(p, pipelines.Bootstrap{Method: "deb", Sources: []pipelines.PackageSource{{Repository: "debian", Suite: "bookworm"}}}).
+					Then(pipelines.Configure{Cmd: []string{"bash"}})
+			})
+			add("ubuntu24.04-account", func(p pipelines.Platform) pipelines.Image {
+				return debian.New(debian.Options{Suite: "noble"})(s, p).Then(pipelines.Run{Shell: "useradd --create-home --uid 1000 ubuntu"})
+			})
 			add("missing", func(p pipelines.Platform) pipelines.Image {
 				return debian.New(debian.Options{Suite: "bookworm", Include: []string{"coreutilz"}})(s, p)
 			})
@@ -63,7 +70,8 @@ func endToEnd() cli.App {
 			return p
 		},
 		Backends:      []builders.Backend{buildah.Backend()},
-		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{Keys: distkeys.Keys}), apk.New(apk.Options{})},
+		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
+		Keys:          distkeys.Keys,
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
 		},

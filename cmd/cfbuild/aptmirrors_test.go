@@ -303,9 +303,9 @@ func (w *world) siteWith(t *testing.T, key *archivetest.Key, urls ...string) str
 func (w *world) unpacked(target, site string) string {
 	w.t.Helper()
 	w.run(target, "--site", site)
-	flat := filepath.Join(w.dir, "flat")
+	flat := filepath.Join(w.dir, "flat-"+target)
 	tool(w.t, "skopeo", "copy", "--quiet", "oci:"+filepath.Join(w.dir, "out", target), "oci:"+flat+":x")
-	bundle := filepath.Join(w.dir, "bundle")
+	bundle := filepath.Join(w.dir, "bundle-"+target)
 	tool(w.t, "umoci", "unpack", "--image", flat+":x", bundle)
 	return filepath.Join(bundle, "rootfs")
 }

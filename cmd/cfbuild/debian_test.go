@@ -37,6 +37,7 @@ func TestDebianTargets(t *testing.T) {
 					}
 				}
 			}
+			w.lint(0, c.target, "--platform", c.platforms, "--site", frozenSite(t))
 			verified(t, c.target, pipelines.VerifiedReal)
 		})
 	}

@@ -26,7 +26,7 @@ func main() {
 	os.Exit(cli.Main(cli.App{
 		Pipeline:      recipes.Pipeline,
 		Backends:      []builders.Backend{buildah.Backend()},
-		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{Keys: distkeys.Keys}), apk.New(apk.Options{})},
+		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Keys:          distkeys.Keys,
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})

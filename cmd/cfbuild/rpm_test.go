@@ -60,6 +60,7 @@ func TestCentOS9(t *testing.T) {
 	if len(rep.Artifacts) != 2 {
 		t.Errorf("%+v", rep)
 	}
+	w.lint(0, "centos9", "--site", site, "--platform", "linux/amd64,linux/arm64")
 	m.Asked()
 	again := w.run("centos9", "--site", site, "--platform", "linux/amd64,linux/arm64")
 	for _, a := range again.Artifacts {

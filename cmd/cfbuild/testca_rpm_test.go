@@ -35,7 +35,7 @@ func TestInspectionProofOfRPM(t *testing.T) {
 	w := newWorld(t, nil)
 	_, siteFile := rpmMirror(t, caRPMClients...)
 	file := siteFile(w.dir)
-	const want = "curl, wget, git, openssl, python, pip, dnf"
+	const want = "curl, wget, git, openssl, python, pip, dnf, yum"
 	rep, _ := w.proveCA(0, "cacentos9", "--site", file, "--platform", both)
 	if len(rep.Images) != 2 {
 		t.Errorf("%d images", len(rep.Images))

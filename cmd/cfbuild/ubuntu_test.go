@@ -17,6 +17,7 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap/deb"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/archivetest"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/debtest"
+	"github.com/cfbuild/cfbuild/internal/registrytest"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
@@ -33,6 +34,7 @@ func TestUbuntuShapedArchive(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(w.dir, "ubuntu.asc"), key.Public(t), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	registry := registrytest.Start(t).Host()
 	text := "extends = \"none\"\n[mirrors]\n"
 	keys := "[keyrings]\n"
 	for repo, arch := range map[string]string{"ubuntu": "amd64", "ubuntu-ports": "arm64"} {
@@ -41,7 +43,8 @@ func TestUbuntuShapedArchive(t *testing.T) {
 		keys += fmt.Sprintf("%s = { file = \"ubuntu.asc\", replace = true, build-only = true }\n", repo)
 	}
 	file := filepath.Join(w.dir, "ubuntu.toml")
-	if err := os.WriteFile(file, []byte(text+keys), 0o644); err != nil {
+	text += keys + fmt.Sprintf("[[registry]]\nprefix = \"docker.io\"\nlocation = %q\ninsecure = true\n[[registry]]\nprefix = %q\ninsecure = true\n", registry, registry)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	rep := w.run("ubuntu24.04", "--platform", both, "--test", "--site", file)
@@ -49,6 +52,15 @@ func TestUbuntuShapedArchive(t *testing.T) {
 		t.Errorf("tests: %+v", rep.Tests)
 	}
 	verified(t, "ubuntu24.04", pipelines.VerifiedSynthetic)
+
+	// Upgraded, with the account that Ubuntu's own image has: its tests say that
+	// nothing is left in /home.
+	w.run("ubuntu24.04-account", "--site", file, "--push", registry+"/library/ubuntu", "--tag", "noble")
+	rep = w.run("ubuntu24.04-upstream", "--test", "--site", file)
+	if len(rep.Tests) != 1 || len(rep.Tests[0].Results) < 20 {
+		t.Errorf("tests: %+v", rep.Tests)
+	}
+	verified(t, "ubuntu24.04-upstream", pipelines.VerifiedSynthetic)
 }
 
 // noble publishes the packages of a minimal bookworm as Ubuntu would.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -50,6 +51,7 @@ func (pr *proof) run(ctx context.Context, sink pipelines.Sink) error {
 		if err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, discard(trusting, plain)) }()
 		caps, err := e.Builder.Capabilities(ctx)
 		if err != nil {
 			return err
@@ -72,6 +74,18 @@ func (pr *proof) run(ctx context.Context, sink pipelines.Sink) error {
 		}
 		return nil
 	})
+}
+
+// discard removes what was built for the proof alone: nobody asks again for an image
+// with an authority of one run. One that is the same as without is not ours.
+func discard(proven, kept engine.Built) error {
+	var errs []error
+	for _, a := range proven.Artifacts {
+		if !slices.ContainsFunc(kept.Artifacts, func(b pipelines.Artifact) bool { return a.Path == b.Path }) {
+			errs = append(errs, os.RemoveAll(a.Path))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // trusting builds the targets at the site with the authority. For build-only the

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/cfbuild/cfbuild/internal/testneed"
 )
 
 const begin = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
@@ -139,6 +143,48 @@ func TestKeys(t *testing.T) {
 	} {
 		if k := Keys(c[0], c[1]); k != nil {
 			t.Errorf("%s %s has keys", c[0], c[1])
+		}
+	}
+}
+
+// The real rpm takes every key: gpgkey= of an image's repositories names such files.
+func TestRPMImportsEveryKey(t *testing.T) {
+	rpm := testneed.Program(t, "rpm")
+	files, err := filepath.Glob("openpgp/*.asc")
+	if err != nil || len(files) < 15 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := t.TempDir()
+		// Debian's rpm keeps its database below the home directory.
+		db := []string{"--root", root, "--define", "_dbpath /var/lib/rpm"}
+		path, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(rpm, append(db, "--import", path)...).CombinedOutput(); err != nil {
+			t.Errorf("%s: rpm --import: %v\n%s", file, err, out)
+			continue
+		}
+		out, err := exec.Command(rpm, append(db, "-q", "--qf", "%{VERSION}\n", "gpg-pubkey")...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, want []string
+		for line := range strings.Lines(string(out)) {
+			got = append(got, strings.TrimSpace(line))
+		}
+		for _, e := range read(t, data) {
+			want = append(want, fmt.Sprintf("%x", e.PrimaryKey.Fingerprint[16:]))
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: rpm has %v, the file %v", file, got, want)
 		}
 	}
 }

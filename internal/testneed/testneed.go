@@ -1,12 +1,14 @@
 // Package testneed says what a test needs from the machine. Where it is lacking
 // the test is skipped, or failed when CFBUILD_REQUIRE=all, as CI sets it: there a
-// skip would hide a backend that no longer works.
+// skip would hide a backend that no longer works. What only a person can provide
+// ([Named]) is skipped there too.
 package testneed
 
 import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -64,4 +66,26 @@ func User(t testing.TB) Account {
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
 	return Account{Name: u.Username, UID: uid, GID: gid, Home: u.HomeDir}
+}
+
+// Named gives the path of a file that an environment variable names: something that
+// comes with no package and from no mirror that tests may use, so that only whoever runs
+// them can have it. Where the variable is empty the test is skipped, also under
+// CFBUILD_REQUIRE=all; where it names what cannot be read the test fails. CONTRIBUTING.md
+// lists the variables.
+func Named(t testing.TB, variable, what string) string {
+	t.Helper()
+	path := os.Getenv(variable)
+	if path == "" {
+		t.Skip("set " + variable + " to the path of " + what)
+	}
+	if !filepath.IsAbs(path) {
+		t.Fatalf("%s=%s: not an absolute path", variable, path)
+	}
+	if st, err := os.Stat(path); err != nil {
+		t.Fatalf("%s: %v", variable, err)
+	} else if !st.Mode().IsRegular() {
+		t.Fatalf("%s=%s: not a regular file", variable, path)
+	}
+	return path
 }

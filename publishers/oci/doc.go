@@ -1,8 +1,8 @@
 // Package oci publishes images: several one-platform OCI layouts become one
 // layout with all platforms ([Publisher.Bundle]), a tar for docker load
 // ([Publisher.DockerArchive]) or a manifest list in a registry
-// ([Publisher.Push]); [Publisher.Platforms] asks a registry what an image
-// offers.
+// ([Publisher.Push]). [Publisher.Platforms] asks a registry what an image
+// offers, and [Publisher.Pull] copies it into a layout.
 //
 // A push goes children first: blobs (those the registry has are not sent, those
 // another of its repositories has are mounted), each platform's manifest by

@@ -179,7 +179,9 @@ func (o Options) upgrade(s site.Site, p pipelines.Platform, trust bool) func(pip
 		if add := o.include(trust); len(add) > 0 {
 			script += "apk add --no-cache " + strings.Join(add, " ") + "\n"
 		}
-		script += "rm -rf /var/cache/apk/* /var/log/apk.log\n"
+		// apk puts its own version of a changed file below /etc beside it. What is
+		// changed here is what this recipe and the builder put in its place.
+		script += "find /etc -name '*.apk-new' -delete\nrm -rf /var/cache/apk/* /var/log/apk.log\n"
 		return img.Then(pipelines.Run{
 			Name:   "upgrade packages",
 			Shell:  script,

@@ -19,10 +19,11 @@ import (
 
 // What apk does in a finished image when the first mirror of its site is bad, by the
 // files that the recipe writes: docs/site.md, "What apk survives", is this table. The
-// apk is the one of Alpine 3.11 (2.10).
+// apk is that of the image of Alpine that the run names; the table was written for 2.10.
 func TestWhatApkSurvives(t *testing.T) {
+	tool := apkrepo.NewApk(t)
 	testneed.Root(t)
-	tool, key := apkrepo.NewApk(t), apkrepo.NewKey(t, "lab-1.rsa.pub")
+	key := apkrepo.NewKey(t, "lab-1.rsa.pub")
 	date := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
 	repo := func(t *testing.T, version string) string {
 		dir := t.TempDir()
@@ -114,8 +115,12 @@ func TestWhatApkSurvives(t *testing.T) {
 				}
 				return 0, out
 			}
-			if got, out := code("update"); got != c.update {
-				t.Errorf("apk update: exit code %d, the table says %d\n%s", got, c.update, out)
+			update := c.update
+			if tool.Major("3") {
+				update = min(update, 1)
+			}
+			if got, out := code("update"); got != update {
+				t.Errorf("apk update: exit code %d, the table says %d\n%s", got, update, out)
 			}
 			got, out := code("add", "tool")
 			if got != c.add {

@@ -54,7 +54,7 @@ type requirement struct {
 
 // maxSteps bounds the search; Alpine's own repositories take about one step for each
 // package.
-const maxSteps = 100_000
+const maxSteps = 20_000
 
 type solver struct {
 	u      *universe

@@ -9,7 +9,7 @@ import (
 	"github.com/cfbuild/cfbuild/internal/testrepo/apkrepo"
 )
 
-// older are pairs that this apk, 2.10.4, has the other way round: a version and its own
+// older are pairs that apk 2.10 has the other way round: a version and its own
 // pre-release. 2.14.10 and 3.0.6 say what we say.
 var older = []string{"1.0_alpha 1.0", "1.0_rc1 1.0", "1.0_rc1-r1 1.0", "1.10.0_rc3-r0 1.10.0"}
 
@@ -29,7 +29,7 @@ func TestSameAsApk(t *testing.T) {
 				t.Fatalf("%v: %s", err, out)
 			}
 			want := strings.TrimSpace(out)
-			if got := string("<=>"[version.Compare(a, b)+1]); (got != want) != slices.Contains(older, a+" "+b) {
+			if got := string("<=>"[version.Compare(a, b)+1]); (got != want) != (tool.Major("2.10") && slices.Contains(older, a+" "+b)) {
 				t.Errorf("%s %s %s, apk says %s", a, got, b, want)
 			}
 		}

@@ -55,7 +55,7 @@ func (c *Client) whatThereIs(ctx context.Context, src pipelines.PackageSource, e
 			return
 		}
 	}
-	if there := known[src.Repository]; len(there) > 0 {
+	if there := known[src.Repository]; len(there) > 0 && !slices.Contains(there, src.Suite) {
 		e.Missing = choice("the releases of "+src.Repository+" are", src.Suite, there) + "; " + missing
 	}
 }
@@ -63,7 +63,7 @@ func (c *Client) whatThereIs(ctx context.Context, src pipelines.PackageSource, e
 // choice names the suites nearest to what was asked for, then all of them.
 func choice(intro, suite string, there []string) string {
 	text := intro + " " + strings.Join(there, ", ")
-	if near := pipelines.Nearest(suite, there, 3); len(near) > 0 {
+	if near := pipelines.Nearest(suite, there, 3); len(near) > 0 && near[0] != suite {
 		text = "did you mean " + strings.Join(near, ", ") + "? " + text
 	}
 	return text

@@ -39,6 +39,7 @@ func TestSuiteThatIsNotThere(t *testing.T) {
 		{closed.URL, "debian", "buster", "buster is in the repository debian-archive"},
 		{closed.URL, "debian", "noble-updates", "noble is in the repository ubuntu"},
 		{closed.URL, "ubuntu-ports", "mantic", "mantic is in the repository ubuntu-old-releases"},
+		{closed.URL, "debian", "bookworm", "check the suite's name"},
 		{closed.URL, "mine", "unheard", "check the suite's name"},
 	} {
 		w := newWorld(t)

@@ -22,9 +22,17 @@ type offer struct {
 }
 
 // better orders candidates of one name: the newest first, of equal ones that of the
-// earlier repository, the machine's own architecture before noarch.
+// earlier repository, the root's own architecture before noarch.
 func better(a, b *Package) int {
-	return cmp.Or(b.EVR.Compare(a.EVR), cmp.Compare(a.Repo, b.Repo), strings.Compare(b.Arch, a.Arch), strings.Compare(a.SHA256, b.SHA256))
+	return cmp.Or(b.EVR.Compare(a.EVR), cmp.Compare(a.Repo, b.Repo), last(a.Arch == "noarch")-last(b.Arch == "noarch"), strings.Compare(a.SHA256, b.SHA256))
+}
+
+// last sorts what it is true for behind the rest.
+func last(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // newUniverse takes the packages for an RPM architecture, without those excluded.
@@ -82,12 +90,6 @@ func (u *universe) candidates(d Dep) []*Package {
 				add(p)
 			}
 		}
-	}
-	last := func(b bool) int {
-		if b {
-			return 1
-		}
-		return 0
 	}
 	slices.SortStableFunc(out, func(a, b *Package) int {
 		return cmp.Or(cmp.Compare(last(a.Modular()), last(b.Modular())), cmp.Compare(last(u.replaced[a]), last(u.replaced[b])),

@@ -1,4 +1,4 @@
-package apk_test
+package apktest
 
 import (
 	"archive/tar"
@@ -8,44 +8,36 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/cfbuild/cfbuild/bootstrap/deb/archive"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/archivetest"
 	"github.com/cfbuild/cfbuild/internal/testneed"
-	"github.com/cfbuild/cfbuild/internal/testrepo/apkrepo"
 )
 
-// foreign are packages for aarch64: Alpine's own that hold no programs, and Debian's
-// static busybox in place of Alpine's busybox and C library.
-func foreign(t *testing.T) []apkrepo.Pkg {
-	t.Helper()
-	var out []apkrepo.Pkg
-	for _, p := range apkrepo.Alpine(t) {
-		switch p.Name {
-		case "alpine-baselayout":
-			p.Depends, p.Provides = []string{"/bin/sh"}, nil
-			p.Files = slices.DeleteFunc(p.Files, func(e apkrepo.Entry) bool { return e.Name == "sbin/mkmntdirs" })
-		case "alpine-keys":
-		case "busybox":
-			p.Depends = nil
-			for i := range p.Files {
-				if p.Files[i].Name == "bin/busybox" {
-					p.Files[i].Data = staticBusybox(t)
-				}
-			}
-		default:
-			continue
-		}
-		p.Arch = "aarch64"
-		out = append(out, p)
-	}
-	return out
+// programs are the busyboxes that a test process has fetched, by Debian's architecture.
+var programs struct {
+	sync.Mutex
+	by map[string][]byte
 }
 
-// staticBusybox is /bin/busybox of Debian's busybox-static for arm64.
-func staticBusybox(t *testing.T) []byte {
+// busybox is the program of Debian's busybox-static for one of Debian's architectures.
+func busybox(t testing.TB, arch string) []byte {
+	t.Helper()
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.by[arch] == nil {
+		if programs.by == nil {
+			programs.by = map[string][]byte{}
+		}
+		programs.by[arch] = fetchBusybox(t, arch)
+	}
+	return programs.by[arch]
+}
+
+func fetchBusybox(t testing.TB, arch string) []byte {
 	t.Helper()
 	testneed.Program(t, "dpkg-deb")
 	st := archivetest.Machine(t)
@@ -54,13 +46,13 @@ func staticBusybox(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	c := &archive.Client{HTTP: http, CacheDir: t.TempDir()}
-	_, pkgs, err := c.Load(context.Background(), archivetest.Debian("bookworm")[:1], st, "arm64", time.Now(), nil)
+	_, pkgs, err := c.Load(context.Background(), archivetest.Debian("bookworm")[:1], st, arch, time.Now(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(pkgs, func(p *archive.Package) bool { return p.Name == "busybox-static" })
 	if i < 0 {
-		t.Fatal("Debian has no busybox-static for arm64")
+		t.Fatalf("Debian has no busybox-static for %s", arch)
 	}
 	var data []byte
 	err = c.Fetch(context.Background(), pkgs[i:i+1], nil, func(_ *archive.Package, path string) error {

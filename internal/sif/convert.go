@@ -1,0 +1,246 @@
+package sif
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
+	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/squashfs"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sylabs/sif/v2/pkg/sif"
+)
+
+// Options of [Convert].
+type Options struct {
+	// Compression of the file system. Default gzip, which every kernel and every
+	// Apptainer reads; level 0 is the codec's default, workers 0 one for each processor.
+	Compression squashfs.Compression
+	Level       int
+	Workers     int
+	// Epoch is the time in the SIF and of the files it adds; default the image's
+	// creation time, or 1970. Files of the image keep their times.
+	Epoch time.Time
+	// Name of the image, such as debian12, for the definition file.
+	Name string
+	// Test and Help are the image's test script and help text; none by default.
+	Test, Help string
+}
+
+// Result says what was written.
+type Result struct {
+	// ID is the SIF's UUID, made from the content.
+	ID   string `json:"id"`
+	Arch string `json:"arch"` // as Go names it
+	Size int64  `json:"size"` // bytes of the file
+	// Digest is the file's SHA-256, as sha256:HEX.
+	Digest string `json:"digest"`
+	// Unchanged: the same bytes were at the path already.
+	Unchanged bool `json:"unchanged"`
+	// Entries of the file system.
+	Entries int `json:"entries"`
+	// Dropped names what squashfs has no place for: "PATH: ATTRIBUTE", such as POSIX
+	// ACLs. At most 100.
+	Dropped []string `json:"dropped,omitempty"`
+}
+
+// ErrArchitecture: SIF has no number for an image's architecture.
+var ErrArchitecture = errors.New("SIF does not know this architecture")
+
+// ErrNotLinux: an image of another operating system.
+var ErrNotLinux = errors.New("not a Linux image")
+
+// architectures that SIF has numbers for, as OCI and Go name them.
+var architectures = []string{"386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x"}
+
+// launch makes a SIF file runnable where binfmt_script finds run-singularity, which
+// Apptainer installs.
+const launch = "#!/usr/bin/env run-singularity\n"
+
+// Convert writes the image of a layout with the given manifest as a SIF file at path,
+// whole or not at all. Layers that are corrupt or hostile give the errors of
+// internal/rootfs.
+func Convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o Options) (Result, error) {
+	r, err := convert(ctx, l, d, path, o)
+	if err != nil {
+		return Result{}, fmt.Errorf("sif %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o Options) (Result, error) {
+	m, c, err := l.Image(d)
+	if err != nil {
+		return Result{}, err
+	}
+	if c.OS != "" && c.OS != "linux" {
+		return Result{}, fmt.Errorf("%w: its operating system is %q", ErrNotLinux, c.OS)
+	}
+	if !slices.Contains(architectures, c.Architecture) {
+		return Result{}, fmt.Errorf("%w: %q", ErrArchitecture, c.Architecture)
+	}
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return Result{}, errors.New("something is in the way: it is not a file")
+	}
+	if o.Epoch.IsZero() {
+		o.Epoch = time.Unix(0, 0)
+		if c.Created != nil && c.Created.After(o.Epoch) {
+			o.Epoch = *c.Created
+		}
+	}
+	o.Epoch = o.Epoch.UTC().Truncate(time.Second)
+	a, err := added(c, d, o)
+	if err != nil {
+		return Result{}, err
+	}
+	fs, err := scratch(filepath.Dir(path))
+	if err != nil {
+		return Result{}, err
+	}
+	defer fs.Close()
+	r := Result{Arch: c.Architecture}
+	b := builder{layout: l, manifest: d, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
+	if err := b.run(ctx); err != nil {
+		return Result{}, err
+	}
+	return r, assemble(ctx, path, fs, a, o.Epoch, &r)
+}
+
+// scratch is a file without a name: nothing is left of it, however we end.
+func scratch(dir string) (*os.File, error) {
+	f, err := os.CreateTemp(dir, ".tmp-sif-*")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// assemble joins the file system with what describes it.
+func assemble(ctx context.Context, path string, fs *os.File, a *additions, epoch time.Time, r *Result) (err error) {
+	st, err := fs.Stat()
+	if err != nil {
+		return err
+	}
+	if r.ID, err = identity(ctx, a.definition, a.inspect, a.config, io.NewSectionReader(fs, 0, st.Size())); err != nil {
+		return err
+	}
+	if _, err := fs.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	objects := []struct {
+		kind sif.DataType
+		r    io.Reader
+		opts []sif.DescriptorInputOpt
+	}{
+		{sif.DataDeffile, strings.NewReader(a.definition), nil},
+		{sif.DataGenericJSON, strings.NewReader(a.inspect), []sif.DescriptorInputOpt{sif.OptObjectName(inspectName)}},
+		{sif.DataGenericJSON, strings.NewReader(a.config), []sif.DescriptorInputOpt{sif.OptObjectName(configName)}},
+		// The library's default is the page of this machine.
+		{sif.DataPartition, ctxReader{ctx, fs}, []sif.DescriptorInputOpt{sif.OptObjectAlignment(4096),
+			sif.OptPartitionMetadata(sif.FsSquash, sif.PartPrimSys, r.Arch)}},
+	}
+	var inputs []sif.DescriptorInput
+	for _, o := range objects {
+		in, err := sif.NewDescriptorInput(o.kind, o.r, append(o.opts, sif.OptObjectTime(epoch))...)
+		if err != nil {
+			return err
+		}
+		inputs = append(inputs, in)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		tmp.Close()
+		if err != nil {
+			os.Remove(tmp.Name())
+		}
+	}()
+	img, err := sif.CreateContainer(tmp, sif.OptCreateWithDescriptors(inputs...), sif.OptCreateWithLaunchScript(launch),
+		sif.OptCreateWithID(r.ID), sif.OptCreateWithTime(epoch), sif.OptCreateWithCloseOnUnload(false))
+	if err != nil {
+		return err
+	}
+	if err := img.UnloadContainer(); err != nil {
+		return err
+	}
+	if st, err = tmp.Stat(); err != nil {
+		return err
+	}
+	r.Size = st.Size()
+	if err := tmp.Chmod(0o755); err != nil {
+		return err
+	}
+	if r.Digest, r.Unchanged, err = compare(ctx, tmp, path); err != nil {
+		return err
+	}
+	if r.Unchanged {
+		return os.Remove(tmp.Name())
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// compare sums up what was written and says whether it is at path already.
+func compare(ctx context.Context, tmp *os.File, path string) (digest string, same bool, err error) {
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		return "", false, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, ctxReader{ctx, tmp}); err != nil {
+		return "", false, err
+	}
+	digest = fmt.Sprintf("sha256:%x", sum.Sum(nil))
+	old, err := os.Open(path)
+	if err != nil {
+		return digest, false, nil
+	}
+	defer old.Close()
+	sum.Reset()
+	if _, err := io.Copy(sum, ctxReader{ctx, old}); err != nil {
+		return digest, false, ctx.Err() // what cannot be read is replaced
+	}
+	return digest, digest == fmt.Sprintf("sha256:%x", sum.Sum(nil)), nil
+}
+
+// identity makes the ID of the content, a version 8 UUID (RFC 9562). Apptainer's
+// own are random, version 4.
+func identity(ctx context.Context, definition, inspect, config string, fs io.Reader) (string, error) {
+	sum := sha256.New()
+	for _, s := range []string{definition, inspect, config} {
+		fmt.Fprintf(sum, "%d %s", len(s), s)
+	}
+	if _, err := io.Copy(sum, ctxReader{ctx, fs}); err != nil {
+		return "", err
+	}
+	b := sum.Sum(nil)[:16]
+	b[6] = b[6]&0x0f | 0x80
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+}
+
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c ctxReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
