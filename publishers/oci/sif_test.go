@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/registrytest"
+	"github.com/cfbuild/cfbuild/internal/sif"
+	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -82,5 +86,42 @@ func TestPushSIFFails(t *testing.T) {
 	}
 	if n := r.Count("PUT POST PATCH", "", ""); n != 0 {
 		t.Errorf("%d uploads", n)
+	}
+}
+
+// Real Apptainer pulls what was pushed, and gets the same bytes.
+func TestApptainerPulls(t *testing.T) {
+	program := testneed.Apptainer(t, "../../scripts/apptainer")
+	a := makePart(t, "base", "linux/amd64", "gzip", 50_000)
+	l, err := oci.Open(a.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := l.Manifest(a.Platform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "base-amd64.sif")
+	if _, err := sif.Convert(t.Context(), l, d, path, sif.Options{Name: "base"}); err != nil {
+		t.Fatal(err)
+	}
+	r := registrytest.Start(t)
+	if _, err := New(fast(plain(r))).PushSIF(t.Context(), path, "base", a.Platform, r.Host()+"/group/base", []string{"1.0-amd64"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	pulled := filepath.Join(t.TempDir(), "pulled.sif")
+	cmd := exec.Command(program, "pull", "--no-https", pulled, "oras://"+r.Host()+"/group/base:1.0-amd64")
+	home := t.TempDir()
+	cmd.Env = append(os.Environ(), "HOME="+home, "APPTAINER_CACHEDIR="+home, "TMPDIR="+home)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("apptainer pull: %v\n%s", err, out)
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(pulled)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("pulled %d bytes, pushed %d (%v)", len(got), len(want), err)
 	}
 }
