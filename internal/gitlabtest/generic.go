@@ -164,8 +164,6 @@ func (s *Server) publish(w http.ResponseWriter, req *http.Request, at []string, 
 	switch {
 	case stored == nil:
 		fail(w, 400, "400 Bad request - Duplicate package is not allowed")
-	case f != nil && f.Mute:
-		cut(w)
 	case q.Get("select") == "package_file":
 		v := fileJSON(p, *stored, set)
 		v["file_store"], v["file"] = 1, map[string]any{"url": nil}

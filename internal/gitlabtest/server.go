@@ -184,9 +184,16 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 		s.seen = append(s.seen, q)
 		s.mu.Unlock()
 	}()
+	// A copy: net/http looks at the body it gave to see whether it was wanted.
+	req = req.WithContext(req.Context())
 	req.Body = body
 	f := s.pick(req)
 	if f != nil && f.apply(s, rec, req, body) {
+		return
+	}
+	if f != nil && f.Mute {
+		s.route(httptest.NewRecorder(), req, f)
+		cut(rec)
 		return
 	}
 	s.route(rec, req, f)

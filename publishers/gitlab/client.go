@@ -105,6 +105,7 @@ func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
 		r = r.Clone(r.Context())
 		r.GetBody = nil
 		r.Header.Set("Expect", "100-continue")
+		r.Close = true // or net/http sends a refused body to keep the connection
 		r.Header.Set("Content-Type", "application/octet-stream")
 	}
 	return o.next.RoundTrip(r)
@@ -130,12 +131,17 @@ func redirected(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// try runs op until it succeeds, fails for good or the repetitions are used up.
-// alive tells the watch that bytes move.
+// try repeats a request, which is ended when it stalls. alive tells the watch that
+// bytes move.
 func (c *Client) try(ctx context.Context, what string, op func(ctx context.Context, alive func()) error) error {
+	return c.repeat(ctx, what, func(ctx context.Context) error { return c.watched(ctx, op) })
+}
+
+// repeat runs op until it succeeds, fails for good or the repetitions are used up.
+func (c *Client) repeat(ctx context.Context, what string, op func(context.Context) error) error {
 	wait := c.o.Backoff
 	for n := 0; ; n++ {
-		err := c.watched(ctx, op)
+		err := op(ctx)
 		if err == nil {
 			return nil
 		}

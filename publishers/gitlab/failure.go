@@ -49,10 +49,11 @@ type redirectError struct{ from, to string }
 
 func (e *redirectError) Error() string { return fmt.Sprintf("%s redirects to %s", e.from, e.to) }
 
-// localError is a fault on this side: a file that cannot be read or has changed.
-type localError struct{ error }
+// finalError keeps an error from being repeated: a file here that cannot be read or
+// has changed, or what was repeated already.
+type finalError struct{ error }
 
-func (e *localError) Unwrap() error { return e.error }
+func (e *finalError) Unwrap() error { return e.error }
 
 // understand turns an error of the client into one of ours.
 func (c *Client) understand(err error, resp *api.Response) error {
@@ -61,6 +62,8 @@ func (c *Client) understand(err error, resp *api.Response) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, errStalled):
+		return err
 	case errors.As(err, &redirect):
 		return redirect
 	case errors.Is(err, api.ErrNotFound):
@@ -76,7 +79,26 @@ func (c *Client) understand(err error, resp *api.Response) error {
 	if errors.As(err, &ue) {
 		err = ue.Err
 	}
+	if broke(err) {
+		err = &brokenError{err}
+	}
 	return fmt.Errorf("%s: %w", c.host, err)
+}
+
+// brokenError is a connection that ended early. Its cause names addresses and which
+// end noticed first, which tells nobody anything.
+type brokenError struct{ cause error }
+
+func (e *brokenError) Error() string { return "the connection broke off" }
+func (e *brokenError) Unwrap() error { return e.cause }
+
+func broke(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *Client) statusError(resp *http.Response, body []byte) *StatusError {
@@ -139,9 +161,9 @@ func duplicate(err error) bool { return status(err) == 400 && says(err, "duplica
 
 // passing says whether repeating the request may help.
 func passing(ctx context.Context, err error) bool {
-	var local *localError
+	var final *finalError
 	var redirect *redirectError
-	if ctx.Err() != nil || errors.As(err, &local) || errors.As(err, &redirect) {
+	if ctx.Err() != nil || errors.As(err, &final) || errors.As(err, &redirect) {
 		return false
 	}
 	if errors.Is(err, errStalled) || errors.Is(err, errReadBack) {
@@ -158,13 +180,8 @@ func passing(ctx context.Context, err error) bool {
 	if errors.As(err, &dns) {
 		return !dns.IsNotFound
 	}
-	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, syscall.ECONNREFUSED, syscall.ETIMEDOUT} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
 	var netErr net.Error
-	return errors.As(err, &netErr)
+	return broke(err) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &netErr)
 }
 
 func untrusted(err error) bool {
@@ -228,7 +245,7 @@ func (c *Client) fix(err error) string {
 		return fmt.Sprintf("%s cannot be resolved: check the URL and the site's proxy", c.host)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("nothing listens at %s: check the URL", c.host)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case broke(err):
 		return fmt.Sprintf("%s closes the connection: it may be restarting, or a proxy before it limits the size or time of an upload; run again, files that are there whole are not sent twice", c.host)
 	case errors.Is(err, errStalled):
 		return fmt.Sprintf("%s does not go on: check the network and the site's proxy, and run again", c.host)

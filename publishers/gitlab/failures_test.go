@@ -72,7 +72,7 @@ func TestFailures(t *testing.T) {
 		{name: "another project", change: func(_ *testing.T, _ *gitlabtest.Server, o *Options, _ *File) { o.Project = "group/other" },
 			stage: "connect", says: "404 Not Found", hint: "allowlist"},
 		{name: "cut at 90 %", fault: fault{Method: "PUT", Path: ".sif", Cut: true, CutAfter: size * 9 / 10},
-			stage: "upload", says: "(after 3 attempts)", hint: "closes the connection", body: 3 * size},
+			stage: "upload", says: "the connection broke off (after 3 attempts)", hint: "closes the connection", body: 3 * size},
 		{name: "503", fault: fault{Method: "PUT", Status: 503},
 			stage: "upload", says: "503 Service Unavailable: ordered by the test (after 3 attempts)", hint: "a problem of its own"},
 		{name: "502 with a page", fault: fault{Method: "GET", Status: 502, Body: "<html>"},
@@ -83,7 +83,7 @@ func TestFailures(t *testing.T) {
 			stage: "upload", says: "507 Insufficient Storage", hint: "packages prune"},
 		{name: "no answer to an upload", fault: fault{Method: "PUT", Hang: true}, change: func(_ *testing.T, _ *gitlabtest.Server, o *Options, _ *File) {
 			o.Stall, o.Retries = 50*time.Millisecond, -1
-		}, stage: "upload", says: "no progress, the connection counts as lost for 50ms", hint: "does not go on", body: size},
+		}, stage: "upload", says: "upload: i.sif: 127.0.0.1:PORT: no progress, the connection counts as lost for 50ms", hint: "does not go on", body: size},
 		{name: "damaged each time", fault: fault{Method: "PUT", Path: ".sif", Corrupt: true},
 			stage: "upload", says: "read back: GitLab has 204800 bytes with SHA-256", hint: "something on the way changes the file", body: 3 * size},
 		{name: "a redirect", fault: fault{Method: "PUT", Status: 301, Location: "https://gitlab.example.org/api/v4/x"},
@@ -105,7 +105,7 @@ func TestFailures(t *testing.T) {
 				c.change(t, s, &o, &f)
 			}
 			_, err := Publish(t.Context(), []File{f}, o)
-			failed(t, err, c.stage, c.says, c.hint)
+			failed(t, err, c.stage, strings.ReplaceAll(c.says, "127.0.0.1:PORT", clientFor(t, options(s)).host), c.hint)
 			if o.Token.Value != "" && strings.Contains(fmt.Sprintf("%+v %v", err, o), o.Token.Value) {
 				t.Errorf("the token is told: %+v", err)
 			}

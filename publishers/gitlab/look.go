@@ -55,8 +55,9 @@ func (c *Client) look(ctx context.Context, names []string) (there, error) {
 		}
 		return t, nil
 	}
-	// Hidden packages are listed only when they are asked for.
-	for _, status := range []string{"", "hidden"} {
+	// Hidden packages are listed only when they are asked for. In this order one
+	// that is being made visible is not missed.
+	for _, status := range []string{"hidden", ""} {
 		found, err := c.packages(ctx, c.o.Package, c.o.Version, status)
 		if err != nil {
 			return t, err

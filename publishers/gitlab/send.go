@@ -150,11 +150,11 @@ func (b *body) state() (n int64, sum string, err error) {
 // has. status is that of the package from then on; empty leaves it.
 func (c *Client) send(ctx context.Context, f *content, status string, p *progress) (sum string, stored copyOf, err error) {
 	ambiguous := false
-	err = c.try(ctx, "sending "+f.name, func(ctx context.Context, alive func()) error {
+	err = c.repeat(ctx, "sending "+f.name, func(ctx context.Context) error {
 		if ambiguous { // the last try may have arrived all the same
 			now, err := c.look(ctx, []string{f.name})
 			if err != nil {
-				return err
+				return &finalError{err} // repeated already
 			}
 			if have, ok := now.newest(f.name); ok && have.sha256 == sum && (status == "" || now.status == status || now.id == 0) {
 				stored = have
@@ -162,18 +162,23 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 				return nil
 			}
 		}
-		moved := int64(0)
-		b := newBody(f, func(n int64) { alive(); moved += n; p.add(n) })
 		opt := &api.PublishPackageFileOptions{Select: api.Ptr(api.SelectPackageFile)}
 		if status != "" {
 			opt.Status = api.Ptr(api.GenericPackageStatusValue(status))
 		}
-		got, resp, err := c.gl.GenericPackages.PublishPackageFile(c.o.Project, c.o.Package, c.o.Version, f.name, b, opt, api.WithContext(ctx))
+		var b *body
+		var got *api.GenericPackagesFile
+		var resp *api.Response
+		err := c.watched(ctx, func(ctx context.Context, alive func()) (err error) {
+			b = newBody(f, func(n int64) { alive(); p.add(n) })
+			got, resp, err = c.gl.GenericPackages.PublishPackageFile(c.o.Project, c.o.Package, c.o.Version, f.name, b, opt, api.WithContext(ctx))
+			return err
+		})
 		n, sent, local := b.state()
 		if err != nil {
 			p.add(-n)
 			if local != nil {
-				return &localError{local}
+				return &finalError{local}
 			}
 			ambiguous, sum = n == f.size, sent
 			return c.understand(err, resp)
@@ -185,7 +190,7 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 		}
 		if err := f.same(); err != nil {
 			c.discard(ctx, got)
-			return &localError{err}
+			return &finalError{err}
 		}
 		if have := strings.ToLower(got.FileSHA256); have != "" && have != sent || got.ID != 0 && got.Size != f.size {
 			p.add(-n)

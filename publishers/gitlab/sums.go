@@ -27,11 +27,14 @@ func (j *job) finish(ctx context.Context) error {
 	sent := false
 	for range maxRounds {
 		j.stage = "verify"
-		var err error
-		if j.have, err = c.look(ctx, append(slices.Clone(names), Sums)); err != nil {
-			return err
-		}
-		if err := j.verify(published); err != nil {
+		// A second machine of the instance may take a moment.
+		err := c.repeat(ctx, "reading back", func(ctx context.Context) (err error) {
+			if j.have, err = c.look(ctx, append(slices.Clone(names), Sums)); err != nil {
+				return &finalError{err} // repeated already
+			}
+			return j.verify(published)
+		})
+		if err != nil {
 			return err
 		}
 		j.stage = "checksums"
