@@ -41,6 +41,8 @@ func extras() []apkrepo.Pkg {
 				apkrepo.Owned(apkrepo.Dir("var/lib/daemon", 0o750), "daemond", 77, "daemons", 78),
 				apkrepo.Owned(apkrepo.File("var/lib/daemon/state file", "x\n"), "daemond", 77, "daemons", 78),
 				apkrepo.Owned(suid, "root", 0, "daemons", 78),
+				// A group of another package, with another number there: the name counts.
+				apkrepo.Owned(apkrepo.File("etc/daemon.secret", "x\n"), "root", 0, "shadow", 1042),
 				apkrepo.Owned(apkrepo.File("etc/nobodys", "x\n"), "unheard-of", 4711, "unheard-of", 4712),
 			}},
 		{Name: "daemon-doc", InstallIf: []string{"daemon=1.0-r0", "docs"}, Files: []apkrepo.Entry{apkrepo.File("usr/share/doc/daemon", "read me\n")}},

@@ -31,11 +31,11 @@ func Small(t testing.TB, arch, release string) []apkrepo.Pkg {
 	return out
 }
 
-// baselayout has the directories and accounts. The group of /etc/shadow has another
-// number in the package than in /etc/group: the name counts.
+// baselayout has the directories and accounts, those among them that apk makes itself
+// where no package has them.
 func baselayout() apkrepo.Pkg {
 	dir, file := apkrepo.Dir, apkrepo.File
-	shadow := apkrepo.Owned(file("etc/shadow", "root:*::0:::::\nnobody:!::0:::::\n"), "root", 0, "shadow", 1042)
+	shadow := apkrepo.Owned(file("etc/shadow", "root:*::0:::::\nnobody:!::0:::::\n"), "root", 0, "shadow", 42)
 	shadow.Mode = 0o640
 	p := apkrepo.Pkg{Name: "alpine-baselayout", Version: "3.7.0-r0", Depends: []string{"/bin/sh"},
 		Scripts: map[string]string{"post-install": "#!/bin/sh\nset -e\nln -s ../proc/mounts /etc/mtab\nid -u nobody >/etc/baselayout.nobody\n"},
@@ -43,10 +43,10 @@ func baselayout() apkrepo.Pkg {
 			file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n"),
 			file("etc/group", "root:x:0:root\nshadow:x:42:\nnobody:x:65534:\n"),
 			file("etc/shells", "/bin/sh\n"), file("etc/hosts", "127.0.0.1 localhost\n"), shadow,
-			dir("root", 0o700), dir("tmp", 0o1777), dir("var/tmp", 0o1777),
+			dir("proc", 0o555), dir("root", 0o700), dir("tmp", 0o1777), dir("var/tmp", 0o1777),
 			apkrepo.Link("var/run", "../run"),
 		}}
-	for _, d := range strings.Fields("bin dev home media mnt opt proc run sbin srv sys usr/bin usr/lib usr/local/bin usr/sbin var/empty var/lib var/log") {
+	for _, d := range strings.Fields("bin dev home media mnt opt run sbin srv sys usr/bin usr/lib usr/local/bin usr/sbin var/cache/misc var/empty var/lib var/log") {
 		p.Files = append(p.Files, dir(d, 0o755))
 	}
 	return p
