@@ -5,6 +5,7 @@ import (
 
 	"github.com/cfbuild/cfbuild/bootstrap"
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/distkeys"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
 	"github.com/cfbuild/cfbuild/publishers"
@@ -24,8 +25,9 @@ type App struct {
 	// Bootstrappers make roots out of distribution packages.
 	Bootstrappers []bootstrap.Bootstrapper
 	// Keys gives the public keys that a suite of a repository is signed with, for
-	// site check: OpenPGP, or PEM for Alpine; nil where none is known. May be nil.
-	// Debian's and Ubuntu's need not be given.
+	// site check: OpenPGP, or PEM for Alpine; nil where none is known. Nil: those of
+	// the distributions that have built-in targets. Debian's and Ubuntu's are always
+	// known.
 	Keys func(repository, suite string) []byte
 	// Publisher makes what writes bundles and pushes.
 	Publisher func(PublisherOptions) Publisher
@@ -59,4 +61,11 @@ func (a App) name() string {
 		return "cfbuild"
 	}
 	return a.Name
+}
+
+func (a App) keys() func(repository, suite string) []byte {
+	if a.Keys == nil {
+		return distkeys.Keys
+	}
+	return a.Keys
 }

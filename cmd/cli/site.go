@@ -103,7 +103,7 @@ func (p *program) siteCheckCommand() *cobra.Command {
 				pl.Targets = nil
 			}
 			r, err := sitecheck.Run(cmd.Context(), sitecheck.Input{Site: s, Pipeline: pl, Only: only, Now: p.env.Now, Timeout: timeout,
-				TempDir: os.TempDir(), Keys: p.app.Keys})
+				TempDir: os.TempDir(), Keys: p.app.keys()})
 			var unknown *sitecheck.UnknownError
 			if errors.As(err, &unknown) {
 				return p.unknown("--only", unknown.Name, unknown.Names, unknown.Hint())

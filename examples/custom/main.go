@@ -11,7 +11,9 @@ import (
 	"os"
 
 	"github.com/cfbuild/cfbuild/bootstrap"
+	"github.com/cfbuild/cfbuild/bootstrap/apk"
 	"github.com/cfbuild/cfbuild/bootstrap/deb"
+	"github.com/cfbuild/cfbuild/bootstrap/rpm"
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/buildah"
 	"github.com/cfbuild/cfbuild/cmd/cli"
@@ -26,7 +28,7 @@ func main() {
 		Name:          "custom",
 		Pipeline:      targets,
 		Backends:      []builders.Backend{buildah.Backend()},
-		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{})},
+		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
 		},
