@@ -186,7 +186,7 @@ func TestSameBytes(t *testing.T) {
 }
 
 func TestRefusedImages(t *testing.T) {
-	convert := func(l interface{ Dir() string }, c v1.Image, layers ...[]byte) error {
+	convert := func(c v1.Image, layers ...[]byte) error {
 		lay, d := image(t, c, layers...)
 		out := t.TempDir()
 		_, err := Convert(context.Background(), lay, d, filepath.Join(out, "x.sif"), Options{})
@@ -195,13 +195,13 @@ func TestRefusedImages(t *testing.T) {
 		}
 		return err
 	}
-	if err := convert(nil, v1.Image{Platform: v1.Platform{Architecture: "vax"}}); !errors.Is(err, ErrArchitecture) || !strings.Contains(err.Error(), `"vax"`) {
+	if err := convert(v1.Image{Platform: v1.Platform{Architecture: "vax"}}); !errors.Is(err, ErrArchitecture) || !strings.Contains(err.Error(), `"vax"`) {
 		t.Errorf("%v", err)
 	}
-	if err := convert(nil, v1.Image{Platform: v1.Platform{OS: "windows"}}); !errors.Is(err, ErrNotLinux) {
+	if err := convert(v1.Image{Platform: v1.Platform{OS: "windows"}}); !errors.Is(err, ErrNotLinux) {
 		t.Errorf("%v", err)
 	}
-	if err := convert(nil, v1.Image{}, archive(t, []entry{reg("../../etc/passwd", "x")})); !errors.Is(err, rootfs.ErrHostile) {
+	if err := convert(v1.Image{}, archive(t, []entry{reg("../../etc/passwd", "x")})); !errors.Is(err, rootfs.ErrHostile) {
 		t.Errorf("%v", err)
 	}
 	l, d := image(t, v1.Image{}, archive(t, []entry{reg("a", strings.Repeat("a", 9000))}))
