@@ -197,6 +197,8 @@ func mediaName(s string) string {
 	switch {
 	case strings.Contains(s, "vnd.docker."):
 		return "v2s2"
+	case s == sifMediaType:
+		return "SIF"
 	case strings.Contains(s, "vnd.oci."):
 		return "OCI"
 	}

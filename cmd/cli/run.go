@@ -26,6 +26,7 @@ type runFlags struct {
 	platform           string
 	formats            choices
 	sifCompression     *choice
+	onConflict         *choice
 	output, push       string
 	tags, secrets      []string
 	mediaType          *choice
@@ -46,7 +47,9 @@ func (p *program) runCommand() *cobra.Command {
 			"with --format docker, DIR/TARGET-ARCH.docker.tar is what docker load takes,\n" +
 			"and with --format sif DIR/TARGET-ARCH.sif what Apptainer runs.\n\n" +
 			"--push auto pushes in a GitLab job, to $CI_REGISTRY_IMAGE/TARGET with the job's own\n" +
-			"credentials, and nowhere else. With several targets, REF becomes REF/TARGET.\n\n" +
+			"credentials, and nowhere else. With several targets, REF becomes REF/TARGET. SIF files go to\n" +
+			"the project's package registry, as TARGET/VERSION/TARGET-VERSION-ARCH.sif, or with oras://REF\n" +
+			"to a registry, with tags TAG-ARCH.\n\n" +
 			"Progress goes to stderr, what was made to stdout.\n\nExit codes:\n" + ExitCodes,
 		Example: fmt.Sprintf("  %[1]s run debian12\n  %[1]s run debian12 --platform linux/amd64,linux/arm64 --format oci,docker\n"+
 			"  %[1]s run debian12 --platform all --push registry.example.org/group/debian12 --tag 12,latest", name),
@@ -66,8 +69,9 @@ func (p *program) runCommand() *cobra.Command {
 	fl.Var(&f.formats, "format", "what to write")
 	f.sifCompression = sifCompressionFlag(cmd, "sif-compression")
 	fl.StringVar(&f.output, "output", "out", "`DIR` to write to")
-	fl.StringVar(&f.push, "push", "auto", "`auto|never|REF`")
+	fl.StringVar(&f.push, "push", "auto", "`auto|never|REF|oras://REF`")
 	fl.StringArrayVar(&f.tags, "tag", nil, "`T,…` of what is pushed, names or words: semver, commit, date, channel, ref, …\n(default auto: in GitLab the git tag or branch, and latest on the default branch;\nelsewhere latest; "+name+" tags tells)")
+	f.onConflict = conflictFlag(cmd)
 	f.mediaType = choiceFlag(cmd, "media-type", "manifests to push", "v2s2", "oci")
 	f.progress = choiceFlag(cmd, "progress", "how to show what happens", "auto", "tty", "plain", "json")
 	fl.BoolVar(&f.json, "json", false, "print what was made as one JSON document")
@@ -94,6 +98,7 @@ type request struct {
 	targets   []pipelines.Target
 	platforms platformsFlag
 	repos     map[string]string
+	sifs      sifPlace
 	tags      tags.Decision
 	secrets   map[string][]byte
 	publisher Publisher
@@ -116,8 +121,12 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 		func() error { r.secrets, err = p.secrets(f.secrets); return err },
 		func() error { r.site, pl, err = p.load(); return err },
 		func() error { r.targets, err = p.targets(pl, names); return err },
-		func() error { r.repos, tag, err = p.destination(f.push, r.targets); return err },
+		func() error {
+			r.repos, tag, err = p.destination(strings.TrimPrefix(f.push, orasScheme), r.targets)
+			return err
+		},
 		func() error { r.tags, err = p.decideTags(f.tags, tag); return err },
+		func() error { r.sifs, err = p.sifPlace(&r); return err },
 		func() error { r.publisher, err = p.publisher(r); return err },
 	}
 	for _, step := range steps {
@@ -194,6 +203,11 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value,
 			SIFCompression: r.flags.sifCompression.value})
 		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
+		if pushErr == nil {
+			var receipts []pipelines.Receipt
+			receipts, pushErr = p.pushSIFs(ctx, r, delivered.Outputs, rep.Artifacts, sink)
+			rep.Receipts = append(rep.Receipts, receipts...)
+		}
 		return errors.Join(err, pushErr)
 	})
 }
