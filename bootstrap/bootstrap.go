@@ -53,7 +53,8 @@ type Root struct {
 	// layer; Digest is its manifest. The directory stays until pruned.
 	Layout string
 	Digest string
-	// Configure are the steps that finish the root inside the image.
+	// Configure are the steps that finish the root inside the image. They work, if
+	// less well, also with a builder that does not know Run.Roots.
 	Configure []pipelines.Run
 	// Subtree, an absolute path: Layout is a throw-away first stage, and after
 	// Configure the root is what lies below Subtree, copied into an empty image.

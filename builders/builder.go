@@ -84,7 +84,9 @@ type Capabilities struct {
 	NetworkNone bool `json:"network_none"`
 	Secrets     bool `json:"secrets"`
 	CacheMounts bool `json:"cache_mounts"`
-	Xattrs      bool `json:"xattrs"`
+	// Roots: directories can have the step's devices and processes (Run.Roots).
+	Roots  bool `json:"roots"`
+	Xattrs bool `json:"xattrs"`
 }
 
 // CanRun says whether steps for p can run.

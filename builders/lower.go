@@ -91,6 +91,8 @@ func Missing(name string, c Capabilities, g pipelines.Graph) error {
 				"install the emulator (apt-get install qemu-user-static), or build on a native runner")
 		case r.Network == pipelines.NetworkNone && !c.NetworkNone:
 			return lack("cannot run a step without network", "drop Network from the step")
+		case len(r.Roots) > 0 && !c.Roots:
+			return lack("cannot give a root below the image's own devices and processes", "use another builder, or drop Roots from the step")
 		case len(r.Secrets) > 0 && !c.Secrets:
 			return lack("has no build secrets", "use another builder")
 		case len(r.Caches) > 0 && !c.CacheMounts:

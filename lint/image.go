@@ -81,13 +81,13 @@ func (s *seen) visit(layer int, e *rootfs.Entry, r io.Reader) error {
 	if e.Size == 0 {
 		return nil
 	}
-	if read := databases[e.Path]; read != nil && e.Size <= largestDatabase {
-		b, err := io.ReadAll(r)
-		if err != nil {
+	if e.Size <= largestDatabase {
+		if names, ok, err := packageNames(e.Path, r); ok || err != nil {
+			if names != nil {
+				s.packages = append(s.packages, database{e.Path, layer, names})
+			}
 			return err
 		}
-		s.packages = append(s.packages, database{e.Path, layer, read(string(b))})
-		return nil
 	}
 	if s.buf == nil {
 		s.buf = make([]byte, piece)

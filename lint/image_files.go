@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -181,7 +182,7 @@ func (i *image) program(e *rootfs.Entry, tools map[string]bool) {
 
 // licenses looks whether packages kept their licences.
 func (i *image) licenses() {
-	b, err := i.fs.ReadFile("/var/lib/dpkg/status", 64<<20)
+	b, err := i.fs.ReadFile("/var/lib/dpkg/status", largestDatabase)
 	if err != nil {
 		if _, rpm := i.fs.Lookup("/usr/lib/sysimage/rpm"); !rpm {
 			if _, rpm = i.fs.Lookup("/var/lib/rpm"); !rpm {
@@ -194,7 +195,7 @@ func (i *image) licenses() {
 		return
 	}
 	var missing []string
-	names := dpkgNames(string(b))
+	names, _, _ := packageNames("/var/lib/dpkg/status", bytes.NewReader(b))
 	for name := range names {
 		if _, err := i.fs.Resolve("/usr/share/doc/" + name + "/copyright"); err != nil {
 			missing = append(missing, name)

@@ -2,9 +2,12 @@ package lint
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cfbuild/cfbuild/internal/pkgdb"
 )
 
 // largestDatabase bounds what is read of a package database, in bytes.
@@ -17,40 +20,26 @@ type database struct {
 	names map[string]bool
 }
 
-// databases are those that are text: dpkg's status file, apk's installed
-// (apk-installed(5)). rpm's is not.
-var databases = map[string]func(string) map[string]bool{
-	"/var/lib/dpkg/status": dpkgNames, "/lib/apk/db/installed": apkNames, "/usr/lib/apk/db/installed": apkNames,
-}
-
-func dpkgNames(status string) map[string]bool {
-	out := map[string]bool{}
-	for stanza := range strings.SplitSeq(status, "\n\n") {
-		if name := field(stanza, "Package"); name != "" && strings.HasSuffix(field(stanza, "Status"), " installed") {
-			out[name] = true
-		}
+// packageNames reads the package database of one layer, dpkg's, apk's or rpm's, by
+// the path of its file; ok is false for all other files.
+func packageNames(p string, r io.Reader) (names map[string]bool, ok bool, err error) {
+	parse := pkgdb.Parser(p)
+	if parse == nil {
+		return nil, false, nil
 	}
-	return out
-}
-
-func apkNames(installed string) map[string]bool {
-	out := map[string]bool{}
-	for line := range strings.Lines(installed) {
-		if name, ok := strings.CutPrefix(line, "P:"); ok {
-			out[strings.TrimSpace(name)] = true
-		}
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, true, err
 	}
-	return out
-}
-
-// field reads one line of a control stanza.
-func field(stanza, name string) string {
-	for line := range strings.Lines(stanza) {
-		if v, ok := strings.CutPrefix(line, name+":"); ok {
-			return strings.TrimSpace(v)
-		}
+	all, err := parse(b)
+	if err != nil { // what cannot be read says nothing of packages
+		return nil, true, nil
 	}
-	return ""
+	names = map[string]bool{}
+	for _, one := range all {
+		names[one.Name] = true
+	}
+	return names, true, nil
 }
 
 // undone finds packages that a layer has and the finished image has not.

@@ -90,7 +90,7 @@ func Rules() []Rule {
 		{PackageCache, "package-cache", Warning, both, "NCCS 2.6", "Caches of package managers are cleaned in the step that filled them.", "end the step with apt-get clean and rm -rf /var/lib/apt/lists/*, dnf clean all, yum clean all, zypper clean -a, apk add --no-cache, pip --no-cache-dir, conda clean -afy, npm cache clean --force; or mount a cache"},
 		{CacheInLowerLayer, "cache-in-lower-layer", Warning, img, "NCCS 2.7", "What a later layer deletes from a cache is in no layer below.", "clean up in the step that filled the cache"},
 		{HiddenSpace, "hidden-space", Warning, img, "NCCS 2.7", "Layers do not carry what later layers delete or replace (from 5 MB).", "do the work in one step, or copy the result from another image"},
-		{PackagesUndone, "packages-undone", Warning, both, "NCCS 2.7", "No step or layer removes packages that an earlier one installed (dpkg, apk; in definitions all).", "install and remove in one step, or build in another image and copy"},
+		{PackagesUndone, "packages-undone", Warning, both, "NCCS 2.7", "No step or layer removes packages that an earlier one installed (in images dpkg, apk and rpm; in definitions all).", "install and remove in one step, or build in another image and copy"},
 		{EmptyLayer, "empty-layer", Info, img, "NCCS 2.6; OCI image-spec layer", "Layers hold something.", "drop the step that changes nothing"},
 		{HugeLayer, "huge-layer", Info, img, "NCCS 2.6, 2.9", "No layer is larger than 1 GiB unpacked: large layers are shared and pulled badly.", "split by how often the parts change"},
 		{ManyLayers, "many-layers", Warning, img, "NCCS 2.7, 2.9", "An image has at most 100 layers (overlay file systems take 127 or 500).", "join steps"},

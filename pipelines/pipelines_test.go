@@ -199,6 +199,8 @@ func TestErrorsNameTheAuthorsLine(t *testing.T) {
 		"not absolute":                           base().Then(File{Path: "etc/x"}),
 		"holds a .. element":                     base().Then(Remove{Paths: []string{"/a/../b"}}),
 		"is the root":                            base().Then(Remove{Paths: []string{"/"}}),
+		"is the image's own":                     base().Then(Run{Shell: "x", Roots: []string{"/."}}),
+		`root "target" is not`:                   base().Then(Run{Shell: "x", Roots: []string{"target"}}),
 		"has no image to copy from":              base().Then(Copy{Src: []string{"a"}, Dst: "/a"}),
 		"stands on an empty image":               Image{}.Then(Run{Shell: "x"}),
 		"is not an image reference":              From(amd64, Pull{Ref: "https://x/y"}),

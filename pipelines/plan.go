@@ -153,6 +153,7 @@ type Format string
 const (
 	FormatOCI    Format = "oci"    // OCI image layout directory, all platforms in one
 	FormatDocker Format = "docker" // docker-archive tar, one platform each
+	FormatSIF    Format = "sif"    // SIF file for Apptainer, one platform each
 )
 
 // Plan is what will be built.

@@ -28,7 +28,7 @@ func configure(set selection, keys []key, foreign bool) pipelines.Run {
 	b.WriteString(check)
 	for _, k := range keys {
 		if k.BuildOnly {
-			fmt.Fprintf(&b, "rpm --root $t -e gpg-pubkey-%s\n", k.ID)
+			fmt.Fprintf(&b, forget, k.ID)
 		}
 	}
 	b.WriteString(epilogue)
@@ -49,9 +49,19 @@ func configure(set selection, keys []key, foreign bool) pipelines.Run {
 }
 
 // prologue: the first stage has /target with dev and proc, which rpm is kept from
-// (_netsharedpath): something is mounted there.
+// (_netsharedpath): something is mounted there. Where a builder cannot do that, scripts
+// get the device nodes that they use, or what comes near to them, and no /proc.
 const prologue = `t=/target
 umask 022
+made=
+if [ ! -e $t/dev/null ]; then
+	made=yes
+	for node in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9"; do
+		set -- $node
+		mknod -m 666 $t/dev/$1 c $2 $3 2>/dev/null || [ $1 != null ] || : >$t/dev/null
+	done
+	ln -s /proc/self/fd $t/dev/fd
+fi
 `
 
 // check: rpm leaves out a package whose %pre fails, and says so only in its output.
@@ -66,11 +76,19 @@ done
 }
 `
 
+// forget takes a key out of rpm's database. rpm calls it by the last eight digits of
+// its fingerprint, from release 6 on by all of it.
+const forget = `for key in $(rpm --root $t -qa 'gpg-pubkey*'); do
+	case $key in gpg-pubkey-*%s-*) rpm --root $t -e "$key" ;; esac
+done
+`
+
 // epilogue removes what the work itself left and what would differ from run to run,
 // then mends the times in rpm's database: the database is written out, mended and
 // read into a new one, which has the same bytes each time. A rpm that cannot write
 // it out (EL 7) leaves the time of the build in it.
-const epilogue = `rm -f $t/var/cache/ldconfig/aux-cache $t/var/lib/dbus/machine-id $t/var/lib/systemd/random-seed \
+const epilogue = `[ -z "$made" ] || rm -rf $t/dev/*
+rm -f $t/var/cache/ldconfig/aux-cache $t/var/lib/dbus/machine-id $t/var/lib/systemd/random-seed \
 	$t/var/log/dnf*.log $t/var/log/yum.log $t/var/log/hawkey.log $t/etc/.pwd.lock
 [ ! -s $t/etc/machine-id ] || : >$t/etc/machine-id
 rm -rf $t/tmp/* $t/var/tmp/*

@@ -280,7 +280,7 @@ func TestKeysOfTheBuild(t *testing.T) {
 	w := newSmall(t)
 	w.req.Site.Keyrings["centos-stream"] = site.Keyring{Keys: w.key.Public(t), Replace: true, BuildOnly: true}
 	root, err := w.make(t)
-	if err != nil || !strings.Contains(root.Configure[0].Shell, "rpm --root $t -e gpg-pubkey-") {
+	if err != nil || !strings.Contains(root.Configure[0].Shell, `rpm --root $t -e "$key"`) {
 		t.Errorf("%v\n%s", err, root.Configure[0].Shell)
 	}
 }

@@ -5,6 +5,7 @@ package buildah
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -76,13 +77,14 @@ func readBundle(r root, path string) (bundleFile, error) {
 // put there by the step itself.
 const lentMark = "# lent by the builder while a step runs\n"
 
-// lend adds authorities to the bundles of the system that are there, for programs
-// that heed no variable. What it gives takes them out again: a bundle that the step
+// lend adds authorities to the bundles and the hashed directory of the system that are
+// there, for programs that heed no variable. What it gives takes them out again: a bundle that the step
 // did not touch is then what it was, with its time stamp, so that the layer holds
 // nothing of it; from one that the step added to they are cut; one that the step
 // made anew, as the distributions' own tools do, never had them.
 func lend(r root, cas []site.Certificate) (func() error, error) {
 	var lent []bundleFile
+	var links []string
 	extra := append([]byte(lentMark), site.Bundle(cas)...)
 	giveBack := func() error {
 		for _, b := range lent {
@@ -90,7 +92,23 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 				return err
 			}
 		}
+		for _, rel := range links {
+			if err := unlink(r, rel); err != nil {
+				return err
+			}
+		}
 		return nil
+	}
+	for _, dir := range steptrust.Directories() {
+		for _, c := range cas {
+			rel, err := lendHashed(r, dir, c)
+			if err != nil {
+				return giveBack, err
+			}
+			if rel != "" {
+				links = append(links, rel)
+			}
+		}
 	}
 	for _, path := range steptrust.Bundles() {
 		b, err := readBundle(r, path)
@@ -103,6 +121,44 @@ func lend(r root, cas []site.Certificate) (func() error, error) {
 		}
 	}
 	return giveBack, nil
+}
+
+// lendHashed puts an authority into a hashed directory, below the first number of its
+// name that is free: OpenSSL tries them until one is not there. It is a link to the
+// mounted file, as tools that make such a directory anew take away links, not files.
+// Empty: the directory is not there.
+func lendHashed(r root, dir string, c site.Certificate) (string, error) {
+	at, err := r.resolve(dir, true)
+	if err != nil {
+		return "", nil
+	}
+	st, err := r.lstat(at)
+	hash, ok := c.SubjectHash()
+	if err != nil || !isDir(st) || !ok {
+		return "", nil
+	}
+	for n := 0; ; n++ {
+		rel := fmt.Sprintf("%s/%s.%d", at, hash, n)
+		err := os.Symlink(steptrust.Lone, r.join(rel))
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", fmt.Errorf("/%s: %w", rel, errors.Unwrap(err))
+		}
+		return rel, nil
+	}
+}
+
+// unlink removes a lent link, and leaves alone what the step put in its place.
+func unlink(r root, rel string) error {
+	if to, err := os.Readlink(r.join(rel)); err != nil || to != steptrust.Lone {
+		return nil
+	}
+	if err := os.Remove(r.join(rel)); err != nil {
+		return inImage(err, rel)
+	}
+	return nil
 }
 
 func (b bundleFile) restore(r root, extra []byte) error {

@@ -26,17 +26,20 @@ var trustCases = []testCase{
 	{"authorities of the site, only while a step runs", func(t *testing.T, s *suite) {
 		ca := authority(t, "build only")
 		mark := strings.Split(string(ca), "\n")[2] // a line of base64 that nothing else has
+		hash, _ := site.Certificate{PEM: ca}.SubjectHash()
 		at := func(cas ...site.Certificate) func(*builders.Request) {
 			return func(r *builders.Request) { r.Site.CAs = cas }
 		}
 		img := s.image().Then(
 			pipelines.File{Path: systemBundle, Data: []byte("what the image trusts\n")},
+			pipelines.File{Path: "/etc/ssl/certs/" + hash + ".0", Data: []byte("taken\n")},
 			// Where there is an authority it has to be everywhere; what the step writes
 			// is the same either way.
 			pipelines.Run{Shell: `if [ -n "$SSL_CERT_FILE" ]; then
 					for f in "$SSL_CERT_FILE" "$CURL_CA_BUNDLE" "$GIT_SSL_CAINFO" "$REQUESTS_CA_BUNDLE" "$PIP_CERT" ` + systemBundle + `; do
 						grep -q 'what the image trusts' "$f"; grep -q '` + mark + `' "$f"
 					done
+					grep -q '` + mark + `' /etc/ssl/certs/????????.1; grep -q taken /etc/ssl/certs/????????.0
 					grep -q '` + mark + `' "$NODE_EXTRA_CA_CERTS"; if grep -q 'the image' "$NODE_EXTRA_CA_CERTS"; then exit 7; fi
 					grep -q 'CAInfo "/' "$APT_CONFIG"; if echo x >> "$SSL_CERT_FILE"; then exit 8; fi
 				fi
@@ -58,7 +61,7 @@ var trustCases = []testCase{
 			}
 		}
 		with.content(t, strings.TrimPrefix(systemBundle, "/"), "what the image trusts\n")
-		with.want(t, "- run", "- run/cfbuild")
+		with.want(t, "- run", "- run/cfbuild", "- etc/ssl/certs/"+hash+".1")
 
 		// Like a proxy it is no part of what a step is: another one runs nothing again.
 		again := s.build(t, img, at(site.Certificate{Name: "other", PEM: authority(t, "another")}))

@@ -18,8 +18,9 @@ import (
 
 // TestCentOS9Upstream upgrades an image of a registry, behind a cache for quay.io,
 // with the image's own dnf and the repositories that the recipe writes, while the
-// preferred mirror answers everything with a web page. The image is centos9 of the
-// synthetic distribution; the repositories have a package that is newer since.
+// preferred mirror answers everything with a web page. EPEL's mirror for images is
+// down, that for building is not. The image is centos9 of the synthetic distribution;
+// the repositories have a package that is newer since.
 func TestCentOS9Upstream(t *testing.T) {
 	w := newWorld(t, nil)
 	_, before := rpmMirror(t)
@@ -54,14 +55,14 @@ func TestCentOS9Upstream(t *testing.T) {
 	text = fmt.Appendf(nil, `extends = "none"
 [mirrors]
 centos-stream = [%q, %q]
-epel = [%q]
+epel = [{ url = %q, build-only = true }, { url = %q, image-only = true }]
 [keyrings]
 centos-stream = { file = "key.asc", replace = true }
 [[registry]]
 prefix = "quay.io"
 location = %q
 insecure = true
-`, bad.URL, good.URL, good.URL+"/epel", registry)
+`, bad.URL, good.URL, good.URL+"/epel", rpmrepo.Down(t)+"/epel", registry)
 	if err := os.WriteFile(file, text, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,10 @@ func caTargets(s site.Site) []pipelines.Target {
 	add("untrusting", debian.Options{Suite: "bookworm", Include: few, NoTrust: true})
 	add("keeps", debian.Options{Suite: "bookworm", Include: few},
 		pipelines.Run{Shell: `if [ -n "$SSL_CERT_FILE" ]; then cp "$SSL_CERT_FILE" /opt/kept.pem; fi`})
+	// A step that adds the site's authority by itself, while it is lent the same.
+	add("byhand", debian.Options{Suite: "bookworm", Include: few, NoTrust: true},
+		pipelines.File{Path: "/usr/local/share/ca-certificates/lab.crt", Data: site.Bundle(s.ImageCAs())},
+		pipelines.Run{Shell: "update-ca-certificates --fresh"})
 	out = append(out, pipelines.Target{Name: "shellless", Build: func(p pipelines.Platform) pipelines.Image {
 		return pipelines.From(p, pipelines.Scratch{}).Then(pipelines.File{Path: "/hello", Data: []byte("hello\n")},
 			pipelines.File{Path: "/ca", Data: site.Bundle(s.ImageCAs())})
@@ -216,7 +220,10 @@ func TestInspectionProofFindsFaults(t *testing.T) {
 	w := newWorld(t, nil)
 	// apt is intercepted before ca-certificates is there: as a file in the image, and
 	// lent to a step.
-	rep, stderr := w.proveCA(8, "careless", "untrusting", "shellless", "debian12")
+	rep, stderr := w.proveCA(8, "careless", "untrusting", "shellless", "debian12", "byhand")
+	if ok := rep.with(t, "byhand", "passed"); len(ok) != 5 {
+		t.Errorf("byhand: green are %v", ok)
+	}
 	if ok := rep.with(t, "debian12", "passed"); !slices.Equal(ok, []string{"apt"}) {
 		t.Errorf("debian12: green are %v", ok)
 	}
@@ -246,7 +253,7 @@ func TestInspectionProofFindsFaults(t *testing.T) {
 			}
 		}
 	}
-	if rep.Red != 3 || !strings.Contains(stderr, "3 of 4 images are red") {
+	if rep.Red != 3 || !strings.Contains(stderr, "3 of 5 images are red") {
 		t.Errorf("%d red\n%s", rep.Red, stderr)
 	}
 	kept, _ := w.proveCA(8, "keeps", "debian12", "--ca-mode", "build-only")

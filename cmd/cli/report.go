@@ -175,6 +175,8 @@ func formatName(f pipelines.Format) string {
 		return "OCI layout"
 	case pipelines.FormatDocker:
 		return "docker archive"
+	case pipelines.FormatSIF:
+		return "SIF"
 	}
 	return string(f)
 }

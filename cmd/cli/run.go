@@ -25,6 +25,7 @@ type runFlags struct {
 	isolation, storage *choice
 	platform           string
 	formats            choices
+	sifCompression     *choice
 	output, push       string
 	tags, secrets      []string
 	mediaType          *choice
@@ -42,7 +43,8 @@ func (p *program) runCommand() *cobra.Command {
 		Use:   "run TARGET…",
 		Short: "build targets and write or push the images",
 		Long: "Builds targets. DIR/TARGET becomes an OCI image layout that holds all platforms;\n" +
-			"with --format docker, DIR/TARGET-ARCH.docker.tar is what docker load takes.\n\n" +
+			"with --format docker, DIR/TARGET-ARCH.docker.tar is what docker load takes,\n" +
+			"and with --format sif DIR/TARGET-ARCH.sif what Apptainer runs.\n\n" +
 			"--push auto pushes in a GitLab job, to $CI_REGISTRY_IMAGE/TARGET with the job's own\n" +
 			"credentials, and nowhere else. With several targets, REF becomes REF/TARGET.\n\n" +
 			"Progress goes to stderr, what was made to stdout.\n\nExit codes:\n" + ExitCodes,
@@ -60,8 +62,9 @@ func (p *program) runCommand() *cobra.Command {
 	p.builderFlag(cmd, &f.builder)
 	f.isolation = choiceFlag(cmd, "isolation", "how steps are run", "auto", "chroot", "runc")
 	f.storage = choiceFlag(cmd, "storage", "storage driver of the builder", "auto", "overlay", "fuse-overlayfs", "vfs")
-	f.formats = choices{values: []string{"oci"}, allowed: []string{"oci", "docker"}}
+	f.formats = choices{values: []string{"oci"}, allowed: []string{"oci", "docker", "sif"}}
 	fl.Var(&f.formats, "format", "what to write")
+	f.sifCompression = sifCompressionFlag(cmd, "sif-compression")
 	fl.StringVar(&f.output, "output", "out", "`DIR` to write to")
 	fl.StringVar(&f.push, "push", "auto", "`auto|never|REF`")
 	fl.StringArrayVar(&f.tags, "tag", nil, "`T,…` of what is pushed, names or words: semver, commit, date, channel, ref, …\n(default auto: in GitLab the git tag or branch, and latest on the default branch;\nelsewhere latest; "+name+" tags tells)")
@@ -188,7 +191,8 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		}
 		r.tellHeld(sink)
 		delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
-			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value})
+			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value,
+			SIFCompression: r.flags.sifCompression.value})
 		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
 		return errors.Join(err, pushErr)
 	})

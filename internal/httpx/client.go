@@ -73,6 +73,20 @@ func New(o Options) (*Client, error) {
 	if o.UserAgent == "" {
 		o.UserAgent = "cfbuild"
 	}
+	t, err := Transport(o)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{opts: o, http: &http.Client{Transport: t}}, nil
+}
+
+// Transport is what a client's requests go over: the CAs, the proxies and, as the
+// bound of connecting and of the wait for an answer, the stall time of the options.
+// It is for what is more than fetching. It fails on a CA that is no certificate.
+func Transport(o Options) (*http.Transport, error) {
+	if o.Stall <= 0 {
+		o.Stall = DefaultStall
+	}
 	pool, err := roots(o.CAs)
 	if err != nil {
 		return nil, err
@@ -80,7 +94,7 @@ func New(o Options) (*Client, error) {
 	cfg := &httpproxy.Config{HTTPProxy: o.Proxy.HTTP, HTTPSProxy: o.Proxy.HTTPS, NoProxy: o.Proxy.No}
 	proxy := cfg.ProxyFunc()
 	dialer := &net.Dialer{Timeout: o.Stall, KeepAlive: 30 * time.Second}
-	t := &http.Transport{
+	return &http.Transport{
 		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
 		DialContext:           dialer.DialContext,
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
@@ -93,8 +107,7 @@ func New(o Options) (*Client, error) {
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     60 * time.Second,
 		ReadBufferSize:      64 << 10,
-	}
-	return &Client{opts: o, http: &http.Client{Transport: t}}, nil
+	}, nil
 }
 
 // roots gives the machine's certificates and the site's; nil is the machine's.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cfbuild/cfbuild/internal/rootfs"
@@ -104,6 +105,34 @@ var readers = []reader{
 	{"rpm", rpmDirs[1] + "/Packages.db", rootfs.File, whole(rpmNDB)},
 	{"rpm", rpmDirs[1] + "/Packages", rootfs.File, whole(rpmBDB)},
 	{"rpm", rpmDirs[2] + "/rpmdb.sqlite", rootfs.File, rpmSQLite},
+}
+
+// Parser gives what reads a database that is one file of an image, by its path; nil
+// for all other files. What a write-ahead log beside it (SQLite) adds is not read.
+func Parser(p string) func([]byte) ([]Package, error) {
+	switch dir, base := path.Split(p); base {
+	case "status":
+		if dir == "/var/lib/dpkg/" {
+			return dpkg
+		}
+	case "installed":
+		if dir == "/lib/apk/db/" || dir == "/usr/lib/apk/db/" {
+			return apk
+		}
+	case "rpmdb.sqlite":
+		if slices.Contains(rpmDirs, path.Clean(dir)) {
+			return func(b []byte) ([]Package, error) { return rpmTable(b, nil) }
+		}
+	case "Packages.db":
+		if slices.Contains(rpmDirs, path.Clean(dir)) {
+			return rpmNDB
+		}
+	case "Packages":
+		if slices.Contains(rpmDirs, path.Clean(dir)) {
+			return rpmBDB
+		}
+	}
+	return nil
 }
 
 func whole(parse func([]byte) ([]Package, error)) func(*rootfs.FS, string) ([]Package, error) {

@@ -254,13 +254,20 @@ func unexpected(err error) error {
 	return err
 }
 
-// Cpio writes files and their contents as a payload, without compression.
+// Cpio writes files and their contents as a payload, without compression. Of files
+// with the same inode only the last has the content, as in rpm's own; rpm wants them
+// one after the other.
 func Cpio(files []File, content func(i int) []byte) []byte {
 	var b bytes.Buffer
-	entry := func(name string, ino, mode, mtime, size, rdev uint64) {
+	entry := func(name string, ino, mode, links, mtime, size, rdev uint64) {
 		fmt.Fprintf(&b, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
-			ino, mode, 0, 0, 1, mtime, size, 0, 0, rdev>>8, rdev&255, len(name)+1, 0, name)
+			ino, mode, 0, 0, links, mtime, size, 0, 0, rdev>>8, rdev&255, len(name)+1, 0, name)
 		b.Write(make([]byte, -b.Len()&3))
+	}
+	links, left := map[uint64]uint64{}, map[uint64]uint64{}
+	for _, f := range files {
+		links[f.Inode]++
+		left[f.Inode]++
 	}
 	for i, f := range files {
 		if f.Flags&FlagGhost != 0 {
@@ -270,10 +277,17 @@ func Cpio(files []File, content func(i int) []byte) []byte {
 		if f.Mode&ModeType == ModeLink {
 			data = []byte(f.Link)
 		}
-		entry("."+f.Path, uint64(i+1), uint64(f.Mode), uint64(f.MTime), uint64(len(data)), uint64(f.Rdev))
+		ino, n := uint64(i+1), uint64(1)
+		if f.Inode != 0 {
+			ino, n = f.Inode+1<<20, links[f.Inode]
+			if left[f.Inode]--; left[f.Inode] > 0 {
+				data = nil
+			}
+		}
+		entry("."+f.Path, ino, uint64(f.Mode), n, uint64(f.MTime), uint64(len(data)), uint64(f.Rdev))
 		b.Write(data)
 		b.Write(make([]byte, -b.Len()&3))
 	}
-	entry("TRAILER!!!", 0, 0, 0, 0, 0)
+	entry("TRAILER!!!", 0, 0, 1, 0, 0, 0)
 	return b.Bytes()
 }

@@ -2,7 +2,6 @@ package sif
 
 import (
 	"archive/tar"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,27 +15,10 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// apptainer gives the real one, set up once for all runs of the tests by
-// scripts/apptainer, where an ordinary user can start it too.
+// apptainer gives the real one.
 func apptainer(t *testing.T) string {
 	t.Helper()
-	testneed.Root(t)
-	for _, p := range []string{"patchelf", "squashfuse", "mksquashfs"} {
-		testneed.Program(t, p)
-	}
-	base := fmt.Sprintf("/var/tmp/cfbuild-test-%d", os.Getuid())
-	if err := os.Mkdir(base, 0o755); err != nil && !os.IsExist(err) {
-		t.Fatal(err)
-	}
-	// /var/tmp is everyone's.
-	if st, err := os.Lstat(base); err != nil || !st.IsDir() || st.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) || st.Mode()&0o022 != 0 {
-		t.Fatalf("%s is not ours: %v", base, err)
-	}
-	dir := filepath.Join(base, "apptainer")
-	if out, err := exec.Command("../../scripts/apptainer", dir).CombinedOutput(); err != nil {
-		testneed.Skip(t, fmt.Sprintf("no Apptainer: %v\n%s", err, out))
-	}
-	return filepath.Join(dir, "usr/bin/apptainer")
+	return testneed.Apptainer(t, "../../scripts/apptainer")
 }
 
 // busybox is an image that can run, with what conversions like to lose.

@@ -38,14 +38,18 @@ type Options struct {
 // Result says what was written.
 type Result struct {
 	// ID is the SIF's UUID, made from the content.
-	ID   string
-	Arch string // as Go names it
-	Size int64  // bytes of the file
+	ID   string `json:"id"`
+	Arch string `json:"arch"` // as Go names it
+	Size int64  `json:"size"` // bytes of the file
+	// Digest is the file's SHA-256, as sha256:HEX.
+	Digest string `json:"digest"`
+	// Unchanged: the same bytes were at the path already.
+	Unchanged bool `json:"unchanged"`
 	// Entries of the file system.
-	Entries int
+	Entries int `json:"entries"`
 	// Dropped names what squashfs has no place for: "PATH: ATTRIBUTE", such as POSIX
 	// ACLs. At most 100.
-	Dropped []string
+	Dropped []string `json:"dropped,omitempty"`
 }
 
 // ErrArchitecture: SIF has no number for an image's architecture.
@@ -176,6 +180,12 @@ func assemble(ctx context.Context, path string, fs *os.File, a *additions, epoch
 	if err := tmp.Chmod(0o755); err != nil {
 		return err
 	}
+	if r.Digest, r.Unchanged, err = compare(ctx, tmp, path); err != nil {
+		return err
+	}
+	if r.Unchanged {
+		return os.Remove(tmp.Name())
+	}
 	if err := tmp.Sync(); err != nil {
 		return err
 	}
@@ -183,6 +193,28 @@ func assemble(ctx context.Context, path string, fs *os.File, a *additions, epoch
 		return err
 	}
 	return atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// compare sums up what was written and says whether it is at path already.
+func compare(ctx context.Context, tmp *os.File, path string) (digest string, same bool, err error) {
+	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
+		return "", false, err
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, ctxReader{ctx, tmp}); err != nil {
+		return "", false, err
+	}
+	digest = fmt.Sprintf("sha256:%x", sum.Sum(nil))
+	old, err := os.Open(path)
+	if err != nil {
+		return digest, false, nil
+	}
+	defer old.Close()
+	sum.Reset()
+	if _, err := io.Copy(sum, ctxReader{ctx, old}); err != nil {
+		return digest, false, ctx.Err() // what cannot be read is replaced
+	}
+	return digest, digest == fmt.Sprintf("sha256:%x", sum.Sum(nil)), nil
 }
 
 // identity makes the ID of the content, a version 8 UUID (RFC 9562). Apptainer's

@@ -33,6 +33,9 @@ type Options struct {
 	Epoch time.Time
 }
 
+// Check says what is wrong with options.
+func (o Options) Check() error { return o.normalize() }
+
 func (o *Options) normalize() error {
 	if o.Compression == 0 {
 		o.Compression = Gzip

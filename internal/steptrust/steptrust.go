@@ -69,6 +69,10 @@ func Bundles() []string {
 	}
 }
 
+// Directories lists where OpenSSL's hashed directory is (CApath): zypper is given
+// nothing but that.
+func Directories() []string { return []string{"/etc/ssl/certs"} }
+
 // Join puts one PEM text behind another.
 func Join(a, b []byte) []byte {
 	out := bytes.Clone(a)

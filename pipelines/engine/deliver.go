@@ -12,7 +12,7 @@ import (
 // Delivery says what becomes of a plan's artifacts.
 type Delivery struct {
 	// Output is the directory that gets TARGET/ (an OCI layout with all
-	// platforms) and TARGET-ARCH.docker.tar.
+	// platforms), TARGET-ARCH.docker.tar and TARGET-ARCH.sif.
 	Output  string
 	Formats []pipelines.Format
 	// Push is the repository each target is pushed to, by target name:
@@ -22,12 +22,14 @@ type Delivery struct {
 	Tags []string
 	// MediaType is "v2s2" (default) or "oci".
 	MediaType string
+	// SIFCompression is "gzip" (default), "zstd", "xz" or "lz4".
+	SIFCompression string
 }
 
 // Delivered is what [Engine.Deliver] made.
 type Delivered struct {
 	// Outputs are whole files and directories: one OCI layout for each target
-	// (Platform is the zero Platform, Digest that of its index) and docker archives.
+	// (Platform is the zero Platform, Digest that of its index), docker archives and SIF files.
 	Outputs  []Output            `json:"outputs"`
 	Receipts []pipelines.Receipt `json:"receipts,omitempty"`
 }
@@ -99,6 +101,15 @@ func (e *Engine) deliver(ctx context.Context, p Publisher, target string, parts 
 			}
 			out.Outputs = append(out.Outputs, Output{Target: target, Format: pipelines.FormatDocker, Path: path,
 				Digest: digest, Platforms: []pipelines.Platform{a.Platform}, Unchanged: same})
+		}
+	}
+	if slices.Contains(d.Formats, pipelines.FormatSIF) {
+		for _, a := range parts {
+			o, err := e.sif(ctx, a, d)
+			if err != nil {
+				return fmt.Errorf("%s: %w", a.Job, err)
+			}
+			out.Outputs = append(out.Outputs, o)
 		}
 	}
 	if repository != "" {

@@ -83,6 +83,16 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	}
 	stage := pipelines.From(platform, from)
 	for _, r := range root.Configure {
+		// A bootstrapper's steps do without, somehow.
+		if len(r.Roots) > 0 {
+			caps, err := e.Builder.Capabilities(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if !caps.Roots {
+				r.Roots = nil
+			}
+		}
 		stage = stage.Then(r)
 	}
 	// A trailing slash: what is in the directory, not the directory.

@@ -44,7 +44,7 @@ func Links(cas []site.Certificate) []string {
 	var out []string
 	seen := map[string]int{}
 	for _, c := range cas {
-		hash, ok := subjectHash(c.PEM)
+		hash, ok := c.SubjectHash()
 		if !ok {
 			out = append(out, "")
 			continue

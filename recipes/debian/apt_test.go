@@ -26,7 +26,11 @@ func newAPT(t *testing.T, o debian.Options, s site.Site) apt {
 		}
 		// Paths of the image, where they stand in the files, become private ones.
 		data := strings.ReplaceAll(string(f.Data), "/etc/apt/", root+"/etc/apt/")
-		if err := os.WriteFile(path, []byte(data), 0o644); err != nil {
+		mode := os.FileMode(0o644)
+		if f.Mode != 0 {
+			mode = os.FileMode(f.Mode) // what apt runs before an update
+		}
+		if err := os.WriteFile(path, []byte(data), mode); err != nil {
 			t.Fatal(err)
 		}
 	}

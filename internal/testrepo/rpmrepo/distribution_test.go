@@ -25,6 +25,7 @@ func TestDistributionRuns(t *testing.T) {
 		{"rpm -q --qf '%{NAME} %{EVR}' centos-stream-release", "centos-stream-release 9.0-26.el9"},
 		{"rpm -Va --nomtime --noghost --noconfig && echo fine", "fine"},
 		{"stat -c '%U %G %a' /usr/share/fixture/owned", "fixture fixture 640"},
+		{"stat -c '%h %s' /usr/share/fixture/hard-1", "2 5"},
 		{"cat /etc/fixture/made-by-post", "/usr/share/fixture/data"},
 		{"cat /etc/fixture/made-by-lua", "Lua 5."},
 		{"dnf --version | tail -1", ""},

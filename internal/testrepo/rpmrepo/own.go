@@ -194,6 +194,8 @@ func fixture(arch string) RPM {
 			file("/usr/bin/fixture-caps", rpmfile.ModeRegular|0o755, func(f *File) { f.Caps = "cap_net_admin,cap_net_raw=ep" }),
 			file("/usr/share/fixture/owned", rpmfile.ModeRegular|0o640, func(f *File) { f.User, f.Group = "fixture", "fixture" }),
 			file("/var/log/fixture.log", rpmfile.ModeRegular|0o644, func(f *File) { f.Flags, f.Data = rpmfile.FlagGhost, nil }),
+			file("/usr/share/fixture/hard-1", rpmfile.ModeRegular|0o644, func(f *File) { f.Inode, f.Data = 1, []byte("hard\n") }),
+			file("/usr/share/fixture/hard-2", rpmfile.ModeRegular|0o644, func(f *File) { f.Inode, f.Data = 1, []byte("hard\n") }),
 			Symlink("/usr/share/fixture/link", "data"), Symlink("/usr/share/fixture/absolute", "/etc/fixture/conf"),
 		}}
 }

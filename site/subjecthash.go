@@ -1,4 +1,4 @@
-package common
+package site
 
 import (
 	"bytes"
@@ -22,19 +22,21 @@ type attribute struct {
 // attributeSET is a RelativeDistinguishedName; its name makes it a SET.
 type attributeSET []attribute
 
-// subjectHash is X509_NAME_hash of OpenSSL 1.0 and later: the first four bytes, in
-// little-endian order, of the SHA-1 sum over the names' canonical form.
-func subjectHash(certificate []byte) (string, bool) {
-	block, _ := pem.Decode(certificate)
+// SubjectHash is the name below which OpenSSL looks for an authority in a directory,
+// without its number: X509_NAME_hash of OpenSSL 1.0 and later, the first four bytes, in
+// little-endian order, of the SHA-1 sum over the subject's canonical form. False for a
+// certificate that does not parse.
+func (c Certificate) SubjectHash() (string, bool) {
+	block, _ := pem.Decode(c.PEM)
 	if block == nil {
 		return "", false
 	}
-	c, err := x509.ParseCertificate(block.Bytes)
+	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		return "", false
 	}
 	var name []attributeSET
-	if rest, err := asn1.Unmarshal(c.RawSubject, &name); err != nil || len(rest) > 0 {
+	if rest, err := asn1.Unmarshal(cert.RawSubject, &name); err != nil || len(rest) > 0 {
 		return "", false
 	}
 	sum := sha1.New()
