@@ -2,12 +2,10 @@ package apk
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cfbuild/cfbuild/bootstrap"
@@ -16,7 +14,6 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/internal/httpx"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/cfbuild/cfbuild/site"
 )
 
 // Options of the bootstrapper. The zero value is good.
@@ -31,12 +28,11 @@ type Options struct {
 }
 
 // New gives the bootstrapper of method "apk".
-func New(o Options) bootstrap.Bootstrapper { return &apks{o: o, clients: map[string]*httpx.Client{}} }
+func New(o Options) bootstrap.Bootstrapper { return &apks{o: o, clients: fetch.Clients{Fixed: o.HTTP}} }
 
 type apks struct {
 	o       Options
-	mu      sync.Mutex
-	clients map[string]*httpx.Client // by what a client depends on
+	clients fetch.Clients
 }
 
 // Method is "apk".
@@ -79,7 +75,7 @@ func (a *apks) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Roo
 		if !ok {
 			return root, err
 		}
-		sink(r, "metadata").Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("older indexes are tried: %v", err)})
+		r.Sink("metadata").Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("older indexes are tried: %v", err)})
 		repos = older
 	}
 }
@@ -112,40 +108,9 @@ func check(op pipelines.Bootstrap) error {
 	return nil
 }
 
-// sink stamps events with the job.
-func sink(r bootstrap.Request, step string) pipelines.Sink { return r.Events.With(r.Job, step) }
-
-// stage sends the start of a step, and gives what sends its end.
-func stage(r bootstrap.Request, step, name string) (pipelines.Sink, func(text string, err error)) {
-	ev := sink(r, step)
-	ev.Send(pipelines.Event{Kind: pipelines.EventStart, Name: name})
-	return ev, func(text string, err error) {
-		if err != nil {
-			ev.Send(pipelines.Event{Kind: pipelines.EventFailed, Name: name, Text: err.Error()})
-			return
-		}
-		ev.Send(pipelines.Event{Kind: pipelines.EventDone, Name: name, Text: text})
-	}
-}
-
 func (a *apks) client(r bootstrap.Request) (*fetch.Client, error) {
-	c := &fetch.Client{HTTP: a.o.HTTP, CacheDir: r.CacheDir, Offline: r.Offline, Jobs: a.o.Downloads, Grace: a.o.Grace}
-	if c.HTTP != nil {
-		return c, nil
-	}
-	key, err := json.Marshal(site.Site{CAs: r.Site.BuildCAs(), Proxy: r.Site.Proxy})
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.clients[string(key)] == nil {
-		if a.clients[string(key)], err = fetch.HTTPFor(r.Site); err != nil {
-			return nil, err
-		}
-	}
-	c.HTTP = a.clients[string(key)]
-	return c, nil
+	http, err := a.clients.For(r.Site)
+	return &fetch.Client{HTTP: http, CacheDir: r.CacheDir, Offline: r.Offline, Jobs: a.o.Downloads, Grace: a.o.Grace}, err
 }
 
 // selection is a package set.
@@ -166,7 +131,7 @@ type chosen struct {
 
 // choose resolves the packages; their order is the one of installing.
 func (a *apks) choose(r bootstrap.Request, arch string, repos []*repo) (set selection, err error) {
-	_, done := stage(r, "resolve", "choose packages")
+	_, done := r.Begin("resolve", "choose packages")
 	defer func() { done(fmt.Sprintf("%d packages", len(set.Packages)), err) }()
 	set = selection{Arch: arch}
 	var world []index.Dep

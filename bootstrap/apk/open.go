@@ -96,7 +96,7 @@ func checkSource(src pipelines.PackageSource, mirrors []string) error {
 
 // open fetches and verifies the indexes of all sources.
 func (a *apks) open(ctx context.Context, r bootstrap.Request, arch string) (repos []*repo, err error) {
-	ev, done := stage(r, "metadata", "check the repositories' indexes")
+	ev, done := r.Begin("metadata", "check the repositories' indexes")
 	defer func() { done("", err) }()
 	c, err := a.client(r)
 	if err != nil {

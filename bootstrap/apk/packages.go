@@ -13,7 +13,7 @@ import (
 // fetch downloads the packages, each verified by the hashes that the signed index
 // begins a chain of, and gives their paths in the cache.
 func (a *apks) fetch(ctx context.Context, r bootstrap.Request, set selection) (paths []string, err error) {
-	ev, done := stage(r, "download", "download packages")
+	ev, done := r.Begin("download", "download packages")
 	var total int64
 	defer func() { done(fmt.Sprintf("%d packages, %d MB", len(paths), total/1e6), err) }()
 	c, err := a.client(r)

@@ -37,7 +37,7 @@ func (a *apks) root(ctx context.Context, r bootstrap.Request, set selection) (bo
 		return bootstrap.Root{}, err
 	}
 	waiting := func() {
-		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
+		r.Sink("unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
 	}
 	made, err := rootcache.Get(ctx, r.CacheDir, key, waiting, func(layout *oci.Layout, tmp string) (rootcache.Image, unpack.Summary, error) {
 		return a.build(ctx, r, set, layout, tmp)
@@ -46,7 +46,7 @@ func (a *apks) root(ctx context.Context, r bootstrap.Request, set selection) (bo
 		return bootstrap.Root{}, err
 	}
 	if made.Cached {
-		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventCached, Name: "unpack packages"})
+		r.Sink("unpack").Send(pipelines.Event{Kind: pipelines.EventCached, Name: "unpack packages"})
 	}
 	root := bootstrap.Root{Layout: made.Layout, Digest: made.Digest, Epoch: set.Epoch, Cached: made.Cached,
 		Configure: configure(made.Summary, set.Epoch)}
@@ -64,7 +64,7 @@ func (a *apks) build(ctx context.Context, r bootstrap.Request, set selection, la
 	if err != nil {
 		return img, sum, err
 	}
-	ev, done := stage(r, "unpack", "unpack packages")
+	ev, done := r.Begin("unpack", "unpack packages")
 	defer func() { done(fmt.Sprintf("%d files, %d MB", sum.Entries, sum.Size/1e6), err) }()
 	u, err := unpack.New(unpack.Options{Arch: set.Arch, World: set.World, Epoch: set.Epoch, SpoolDir: tmp,
 		Version3: slices.ContainsFunc(set.Packages, func(p chosen) bool {

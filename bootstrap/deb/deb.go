@@ -3,10 +3,8 @@ package deb
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,9 +12,9 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/archive"
 	"github.com/cfbuild/cfbuild/bootstrap/deb/resolve"
+	"github.com/cfbuild/cfbuild/bootstrap/fetch"
 	"github.com/cfbuild/cfbuild/internal/httpx"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/cfbuild/cfbuild/site"
 )
 
 // Options of the bootstrapper. The zero value is good.
@@ -34,12 +32,11 @@ type Options struct {
 }
 
 // New gives the bootstrapper of method "deb".
-func New(o Options) bootstrap.Bootstrapper { return &debs{o: o, clients: map[string]*httpx.Client{}} }
+func New(o Options) bootstrap.Bootstrapper { return &debs{o: o, clients: fetch.Clients{Fixed: o.HTTP}} }
 
 type debs struct {
 	o       Options
-	mu      sync.Mutex
-	clients map[string]*httpx.Client // by what a client depends on
+	clients fetch.Clients
 }
 
 // Method is "deb".
@@ -112,45 +109,14 @@ func (d *debs) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Roo
 	return root, err
 }
 
-// sink stamps events with the job.
-func sink(r bootstrap.Request, step string) pipelines.Sink { return r.Events.With(r.Job, step) }
-
-// stage sends the start of a step, and gives what sends its end.
-func stage(r bootstrap.Request, step, name string) (pipelines.Sink, func(text string, err error)) {
-	ev := sink(r, step)
-	ev.Send(pipelines.Event{Kind: pipelines.EventStart, Name: name})
-	return ev, func(text string, err error) {
-		if err != nil {
-			ev.Send(pipelines.Event{Kind: pipelines.EventFailed, Name: name, Text: err.Error()})
-			return
-		}
-		ev.Send(pipelines.Event{Kind: pipelines.EventDone, Name: name, Text: text})
-	}
-}
-
 func (d *debs) client(r bootstrap.Request) (*archive.Client, error) {
-	c := &archive.Client{HTTP: d.o.HTTP, CacheDir: r.CacheDir, Offline: r.Offline, Jobs: d.o.Downloads, Grace: d.o.Grace}
-	if c.HTTP != nil {
-		return c, nil
-	}
-	key, err := json.Marshal(site.Site{CAs: r.Site.BuildCAs(), Proxy: r.Site.Proxy})
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.clients[string(key)] == nil {
-		if d.clients[string(key)], err = archive.HTTPFor(r.Site); err != nil {
-			return nil, err
-		}
-	}
-	c.HTTP = d.clients[string(key)]
-	return c, nil
+	http, err := d.clients.For(r.Site)
+	return &archive.Client{HTTP: http, CacheDir: r.CacheDir, Offline: r.Offline, Jobs: d.o.Downloads, Grace: d.o.Grace}, err
 }
 
 // open fetches and verifies the release of each suite.
 func (d *debs) open(ctx context.Context, r bootstrap.Request) (suites []*archive.Suite, err error) {
-	ev, done := stage(r, "metadata", "check the archive's metadata")
+	ev, done := r.Begin("metadata", "check the archive's metadata")
 	defer func() { done("", err) }()
 	c, err := d.client(r)
 	if err != nil {
@@ -175,7 +141,7 @@ func (d *debs) open(ctx context.Context, r bootstrap.Request) (suites []*archive
 
 // resolveSet reads the indexes and chooses the packages.
 func (d *debs) resolveSet(ctx context.Context, r bootstrap.Request, arch string) (set selection, used []*archive.Suite, err error) {
-	ev, done := stage(r, "resolve", "choose packages")
+	ev, done := r.Begin("resolve", "choose packages")
 	defer func() { done(fmt.Sprintf("%d packages", len(set.Packages)), err) }()
 	c, err := d.client(r)
 	if err != nil {

@@ -51,7 +51,7 @@ func (d *debs) native(ctx context.Context, r bootstrap.Request, set selection, s
 		r.Op.Sources = sources
 		mounts, err := d.nativeOf(ctx, r, arch, set, nil)
 		if err != nil && ctx.Err() == nil {
-			sink(r, "native").Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("programs of this machine's architecture are not used, which is slower: %v", err)})
+			r.Sink("native").Send(pipelines.Event{Kind: pipelines.EventWarning, Text: fmt.Sprintf("programs of this machine's architecture are not used, which is slower: %v", err)})
 			return nil, nil
 		}
 		return mounts, err

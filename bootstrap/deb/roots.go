@@ -40,7 +40,7 @@ func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bo
 		return bootstrap.Root{}, err
 	}
 	waiting := func() {
-		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
+		r.Sink("unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
 	}
 	made, err := rootcache.Get(ctx, r.CacheDir, key, waiting, func(layout *oci.Layout, tmp string) (rootcache.Image, unpack.Summary, error) {
 		return d.unpack(ctx, r, set, layout, tmp)
@@ -49,7 +49,7 @@ func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bo
 		return bootstrap.Root{}, err
 	}
 	if made.Cached {
-		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventCached, Name: "unpack packages"})
+		r.Sink("unpack").Send(pipelines.Event{Kind: pipelines.EventCached, Name: "unpack packages"})
 	}
 	return rootOf(made, set), nil
 }
@@ -73,7 +73,7 @@ func rootOf(made rootcache.Root[unpack.Summary], set selection) bootstrap.Root {
 
 // unpack downloads and unpacks the packages into an image of one layer.
 func (d *debs) unpack(ctx context.Context, r bootstrap.Request, set selection, layout *oci.Layout, spool string) (img rootcache.Image, sum unpack.Summary, err error) {
-	ev, done := stage(r, "unpack", "unpack packages")
+	ev, done := r.Begin("unpack", "unpack packages")
 	defer func() { done(fmt.Sprintf("%d files, %d MB", sum.Entries, sum.Size/1e6), err) }()
 	c, err := d.client(r)
 	if err != nil {
@@ -107,7 +107,7 @@ func (d *debs) unpack(ctx context.Context, r bootstrap.Request, set selection, l
 
 // fetch downloads the packages and unpacks each as it arrives.
 func (d *debs) fetch(ctx context.Context, r bootstrap.Request, c *archive.Client, set selection, u *unpack.Unpacker, pr *progress) (err error) {
-	ev, done := stage(r, "download", "download packages")
+	ev, done := r.Begin("download", "download packages")
 	pkgs := make([]*archive.Package, len(set.Packages))
 	auto := map[*archive.Package]bool{}
 	var total int64

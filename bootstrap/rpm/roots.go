@@ -59,7 +59,7 @@ func (d *rpms) root(ctx context.Context, r bootstrap.Request, platform pipelines
 		return bootstrap.Root{}, err
 	}
 	waiting := func() {
-		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
+		r.Sink("unpack").Send(pipelines.Event{Kind: pipelines.EventNote, Text: "another run is making this root; waiting for it"})
 	}
 	made, err := rootcache.Get(ctx, r.CacheDir, sum, waiting, func(layout *oci.Layout, tmp string) (rootcache.Image, summary, error) {
 		return d.unpack(ctx, r, c, platform, set, keys, layout, tmp)
@@ -68,7 +68,7 @@ func (d *rpms) root(ctx context.Context, r bootstrap.Request, platform pipelines
 		return bootstrap.Root{}, err
 	}
 	if made.Cached {
-		sink(r, "unpack").Send(pipelines.Event{Kind: pipelines.EventCached, Name: "unpack packages"})
+		r.Sink("unpack").Send(pipelines.Event{Kind: pipelines.EventCached, Name: "unpack packages"})
 	}
 	root := bootstrap.Root{Layout: made.Layout, Digest: made.Digest, Epoch: set.Epoch, Cached: made.Cached, Subtree: target,
 		Configure: []pipelines.Run{configure(set, keys, platform != r.Platform)}}
@@ -83,7 +83,7 @@ func (d *rpms) root(ctx context.Context, r bootstrap.Request, platform pipelines
 
 // unpack downloads the packages, checks their signatures and writes the first stage.
 func (d *rpms) unpack(ctx context.Context, r bootstrap.Request, c *repo.Client, platform pipelines.Platform, set selection, keys []key, layout *oci.Layout, tmp string) (img rootcache.Image, sum summary, err error) {
-	_, done := begin(r, "unpack", "unpack packages")
+	_, done := r.Begin("unpack", "unpack packages")
 	defer func() {
 		done(fmt.Sprintf("%d files in the first stage, %d packages", sum.Entries, len(set.Packages)), err)
 	}()
@@ -163,7 +163,7 @@ func byLayer(list []chosen) []chosen {
 // fetch downloads the packages of both sets and checks the signature of each as it
 // arrives. It gives their paths by hash.
 func (d *rpms) fetch(ctx context.Context, r bootstrap.Request, c *repo.Client, set selection) (paths map[string]string, err error) {
-	ev, done := begin(r, "download", "download packages")
+	ev, done := r.Begin("download", "download packages")
 	var total int64
 	var list []chosen
 	var files []fetch.File

@@ -2,7 +2,6 @@ package rpm
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/cfbuild/cfbuild/internal/distkeys"
 	"github.com/cfbuild/cfbuild/internal/httpx"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/cfbuild/cfbuild/site"
 )
 
 // Options of the bootstrapper. The zero value is good.
@@ -37,13 +35,12 @@ func New(o Options) bootstrap.Bootstrapper {
 	if o.Keys == nil {
 		o.Keys = distkeys.Keys
 	}
-	return &rpms{o: o, clients: map[string]*httpx.Client{}}
+	return &rpms{o: o, clients: fetch.Clients{Fixed: o.HTTP}}
 }
 
 type rpms struct {
 	o       Options
-	mu      sync.Mutex
-	clients map[string]*httpx.Client // by what a client depends on
+	clients fetch.Clients
 }
 
 // Method is "rpm".
@@ -159,7 +156,7 @@ func (d *rpms) stage(ctx context.Context, r bootstrap.Request, repos []*repo.Rep
 		if ctx.Err() != nil {
 			return selection{}, r.Helper, context.Cause(ctx)
 		}
-		sink(r, "resolve").Send(pipelines.Event{Kind: pipelines.EventNote,
+		r.Sink("resolve").Send(pipelines.Event{Kind: pipelines.EventNote,
 			Text: fmt.Sprintf("the repositories have no rpm for %s: the one for %s is emulated", r.Helper, r.Platform)})
 	}
 	set, err := d.choose(ctx, r, stagePackages, nil, repos)
@@ -172,45 +169,14 @@ func (d *rpms) stage(ctx context.Context, r bootstrap.Request, repos []*repo.Rep
 // stagePackages is what the step that installs runs.
 var stagePackages = []string{"rpm", "coreutils", "/bin/sh"}
 
-// sink stamps events with the job.
-func sink(r bootstrap.Request, step string) pipelines.Sink { return r.Events.With(r.Job, step) }
-
-// begin sends the start of a step, and gives what sends its end.
-func begin(r bootstrap.Request, step, name string) (pipelines.Sink, func(text string, err error)) {
-	ev := sink(r, step)
-	ev.Send(pipelines.Event{Kind: pipelines.EventStart, Name: name})
-	return ev, func(text string, err error) {
-		if err != nil {
-			ev.Send(pipelines.Event{Kind: pipelines.EventFailed, Name: name, Text: err.Error()})
-			return
-		}
-		ev.Send(pipelines.Event{Kind: pipelines.EventDone, Name: name, Text: text})
-	}
-}
-
 func (d *rpms) client(r bootstrap.Request) (*repo.Client, error) {
-	c := &repo.Client{Keys: d.o.Keys, Client: &fetch.Client{HTTP: d.o.HTTP, CacheDir: r.CacheDir, Offline: r.Offline, Jobs: d.o.Downloads, Grace: d.o.Grace}}
-	if c.HTTP != nil {
-		return c, nil
-	}
-	key, err := json.Marshal(site.Site{CAs: r.Site.BuildCAs(), Proxy: r.Site.Proxy})
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.clients[string(key)] == nil {
-		if d.clients[string(key)], err = fetch.HTTPFor(r.Site); err != nil {
-			return nil, err
-		}
-	}
-	c.HTTP = d.clients[string(key)]
-	return c, nil
+	http, err := d.clients.For(r.Site)
+	return &repo.Client{Keys: d.o.Keys, Client: &fetch.Client{HTTP: http, CacheDir: r.CacheDir, Offline: r.Offline, Jobs: d.o.Downloads, Grace: d.o.Grace}}, err
 }
 
 // open fetches and verifies the metadata of each source.
 func (d *rpms) open(ctx context.Context, r bootstrap.Request) (repos []*repo.Repo, err error) {
-	ev, done := begin(r, "metadata", "check the repositories' metadata")
+	ev, done := r.Begin("metadata", "check the repositories' metadata")
 	defer func() { done("", err) }()
 	arch, err := repo.Arch(r.Platform)
 	if err != nil {

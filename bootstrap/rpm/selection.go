@@ -111,7 +111,7 @@ func readSelection(file string, repos []*repo.Repo) (selection, bool) {
 
 // resolveSet reads the indexes and chooses the packages.
 func (d *rpms) resolveSet(ctx context.Context, r bootstrap.Request, arch string, include, exclude []string, repos []*repo.Repo) (set selection, used []*repo.Repo, err error) {
-	ev, done := begin(r, "resolve", "choose packages")
+	ev, done := r.Begin("resolve", "choose packages")
 	defer func() { done(fmt.Sprintf("%d packages", len(set.Packages)), err) }()
 	c, err := d.client(r)
 	if err != nil {
