@@ -162,6 +162,7 @@ func TestPassingFaults(t *testing.T) {
 		{"damaged once", gitlabtest.Fault{Method: "PUT", Path: ".sif", Times: 1, Corrupt: true}, "read back", 2 * size},
 		{"500 twice", gitlabtest.Fault{Method: "PUT", Path: ".sif", Times: 2, Status: 500}, "500 Internal Server Error", size},
 		{"429 once", gitlabtest.Fault{Method: "PUT", Path: ".sif", Times: 1, Status: 429}, "429 Too Many Requests", size},
+		{"a proxy that knows no Expect", gitlabtest.Fault{Method: "PUT", Expect: true, Status: 417, Body: "<html>"}, "417 Expectation Failed", size},
 		{"lists fail once", gitlabtest.Fault{Method: "GET", Path: "package_files", Times: 1, Status: 503}, "listing files", size},
 		{"slow", gitlabtest.Fault{Method: "PUT", Path: ".sif", Slow: time.Millisecond}, "", size},
 	} {

@@ -119,6 +119,7 @@ func (j *job) run(ctx context.Context, files []File) (Receipt, error) {
 		return Receipt{}, err
 	}
 	j.stage = "connect"
+	c.warnPlain()
 	var err error
 	if j.have, err = c.look(ctx, append(slices.Clone(names), Sums)); err != nil {
 		return Receipt{}, err
