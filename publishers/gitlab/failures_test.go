@@ -253,6 +253,30 @@ func TestRefusalIsCheap(t *testing.T) {
 	}
 }
 
+// A file passes through; it is never in memory as a whole.
+func TestStreams(t *testing.T) {
+	s := gitlabtest.Start(t, false)
+	s.Set(func(v *gitlabtest.Settings) { v.Discard = true })
+	path := filepath.Join(t.TempDir(), "large.sif")
+	if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const large = 192 << 20
+	if err := os.Truncate(path, large); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := Publish(t.Context(), []File{{Name: "large.sif", Path: path}}, options(s))
+	runtime.ReadMemStats(&after)
+	if err != nil || r.Sent < large || s.Body() != r.Sent {
+		t.Fatalf("%d bytes were sent, %d arrived: %v", r.Sent, s.Body(), err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+		t.Errorf("%d bytes were allocated for a file of %d", n, large)
+	}
+}
+
 // A file that is written to while it is sent is not published.
 func TestFileChanges(t *testing.T) {
 	for _, c := range []struct {
