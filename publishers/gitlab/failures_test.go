@@ -215,6 +215,30 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// Another job creates and finishes the version while the first file is on its way;
+// this one then breaks off. The version stays visible.
+func TestOtherJobFinishesFirst(t *testing.T) {
+	s := gitlabtest.Start(t, false)
+	theirs := image(t, "theirs", 2000)
+	sums := sumOf(t, theirs) + "  c.sif\n"
+	s.Fail(gitlabtest.Fault{Method: "PUT", Path: "a.sif", Times: 1, Do: func() {
+		s.Add(gitlabtest.Package{Name: "debian12", Version: "1.2.0", Files: []gitlabtest.File{{Name: "c.sif", Data: read(t, theirs)}, {Name: Sums, Data: []byte(sums)}}})
+	}})
+	s.Fail(gitlabtest.Fault{Method: "PUT", Path: "b.sif", Times: 3, Status: 500})
+	files := []File{{Name: "a.sif", Path: image(t, "a", 3000)}, {Name: "b.sif", Path: image(t, "b", 3000)}}
+	_, err := Publish(t.Context(), files, options(s))
+	failed(t, err, "upload", "500 Internal Server Error: ordered by the test (after 3 attempts) (1 of 3 files were sent)", "a problem of its own")
+	if p := one(t, s); p.Status != "default" || string(newest(t, p, Sums).Data) != sums {
+		t.Errorf("there is %s: %s", p.Status, namesOf(p))
+	}
+	if _, err := Publish(t.Context(), files, options(s)); err != nil {
+		t.Fatal(err)
+	}
+	if p := one(t, s); p.Status != "default" || strings.Count(string(newest(t, p, Sums).Data), "\n") != 3 || namesOf(p) != "c.sif a.sif b.sif "+Sums {
+		t.Errorf("there is %s: %s", p.Status, namesOf(p))
+	}
+}
+
 // A version that is complete and hidden is made visible, with duplicates off too.
 func TestReveal(t *testing.T) {
 	for _, off := range []bool{false, true} {
