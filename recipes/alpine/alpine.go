@@ -65,14 +65,13 @@ func New(o Options) Recipe {
 			cas = s.ImageCAs()
 		}
 		img := pipelines.From(p, o.source(len(cas) > 0))
-		files, env := common.ClientTrust(cas, bundle)
 		// Files stand together so that they become one layer, and before the first
 		// command, so that it already trusts the site.
-		for _, f := range slices.Concat(anchors(cas), files, Files(o, s)) {
+		for _, f := range slices.Concat(store.Files(cas), Files(o, s)) {
 			img = img.Then(f)
 		}
-		return img.With(merge(cas), o.upgrade(s, p, len(cas) > 0)).Then(pipelines.Configure{
-			Env:    common.Merge(map[string]string{"PATH": common.Path, "LC_ALL": common.Locale}, env),
+		return img.With(store.Merge(cas), o.upgrade(s, p, len(cas) > 0)).Then(pipelines.Configure{
+			Env:    common.Merge(map[string]string{"PATH": common.Path, "LC_ALL": common.Locale}, store.Env(cas)),
 			Cmd:    []string{"/bin/sh"},
 			Labels: common.Merge(o.info().Labels(), common.CALabels(cas), o.Labels),
 		})

@@ -91,11 +91,11 @@ func New(o Options) Recipe {
 		img := pipelines.From(p, o.source(p))
 		// Files stand together so that they become one layer, and before the
 		// first command, so that it already trusts the site.
-		for _, f := range slices.Concat(anchors(cas), Files(o, s, p)) {
+		for _, f := range slices.Concat(store.Files(cas), Files(o, s, p)) {
 			img = img.Then(f)
 		}
-		return img.With(merge(cas), o.upgrade(s, p)).Then(pipelines.Configure{
-			Env:    common.Merge(map[string]string{"PATH": common.Path, "LC_ALL": common.Locale}, clientEnv(cas)),
+		return img.With(store.Merge(cas), o.upgrade(s, p)).Then(pipelines.Configure{
+			Env:    common.Merge(map[string]string{"PATH": common.Path, "LC_ALL": common.Locale}, store.Env(cas)),
 			Cmd:    []string{"bash"},
 			Labels: common.Merge(o.info().Labels(), common.CALabels(cas), o.Labels),
 		})

@@ -122,12 +122,11 @@ func New(o Options) Recipe {
 		img := pipelines.From(p, o.source(p))
 		// Files stand together so that they become one layer, and before the
 		// first command, so that it already trusts the site.
-		clients, env := common.ClientTrust(cas, bundle)
-		for _, f := range slices.Concat(anchors(cas), Files(o, s, p), clients) {
+		for _, f := range slices.Concat(store.Files(cas), Files(o, s, p)) {
 			img = img.Then(f)
 		}
-		return img.With(merge(cas), o.upgrade(s, p)).Then(pipelines.Configure{
-			Env:    common.Merge(map[string]string{"PATH": common.Path, "LC_ALL": r.locale()}, env),
+		return img.With(store.Merge(cas), o.upgrade(s, p)).Then(pipelines.Configure{
+			Env:    common.Merge(map[string]string{"PATH": common.Path, "LC_ALL": r.locale()}, store.Env(cas)),
 			Cmd:    []string{"/bin/bash"},
 			Labels: common.Merge(o.info().Labels(), common.CALabels(cas), o.Labels),
 		})

@@ -1,22 +1,23 @@
 package rpm
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/recipes/common"
 	"github.com/cfbuild/cfbuild/site"
 )
 
-const (
-	// anchorDir is where update-ca-trust(8) looks for the administrator's
-	// authorities; packages never touch it.
-	anchorDir = "/etc/pki/ca-trust/source/anchors"
-	// bundle is what programs read, by way of links such as
-	// /etc/pki/tls/certs/ca-bundle.crt.
-	bundle = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"
-)
+// bundle is what programs read, by way of links such as
+// /etc/pki/tls/certs/ca-bundle.crt.
+const bundle = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"
+
+// store is the Red Hat family's.
+var store = common.Store{
+	Anchors: "/etc/pki/ca-trust/source/anchors", Ending: ".pem", // where update-ca-trust(8) looks
+	Bundle: bundle,
+	Update: "/usr/bin/update-ca-trust extract",
+	Dirs:   []string{"/etc/pki/tls/certs"},
+	After:  "[ -e /etc/pki/tls/certs/ca-bundle.crt ] || ln -s \"$bundle\" /etc/pki/tls/certs/ca-bundle.crt\n",
+}
 
 // Trust makes an image of the Red Hat family trust certificate authorities, and
 // says so in its labels: img.With(rpm.Trust(s.ImageCAs())). It does nothing for none.
@@ -30,54 +31,4 @@ const (
 // there, or become a bundle of their own at the path that the package has.
 //
 // Programs that read neither of them get what [common.ClientTrust] has for them.
-func Trust(cas []site.Certificate) func(pipelines.Image) pipelines.Image {
-	return func(img pipelines.Image) pipelines.Image {
-		files, env := common.ClientTrust(cas, bundle)
-		for _, f := range append(anchors(cas), files...) {
-			img = img.Then(f)
-		}
-		return img.With(merge(cas), common.Env(env), common.Labels(common.CALabels(cas)))
-	}
-}
-
-// anchors are files, so they are there before any command runs.
-func anchors(cas []site.Certificate) []pipelines.File {
-	var out []pipelines.File
-	for _, c := range cas {
-		out = append(out, pipelines.File{Path: anchor(c), Data: c.PEM})
-	}
-	return out
-}
-
-func anchor(c site.Certificate) string { return anchorDir + "/" + c.Name + ".pem" }
-
-// merge puts the anchors into the bundles, without a network.
-func merge(cas []site.Certificate) func(pipelines.Image) pipelines.Image {
-	return func(img pipelines.Image) pipelines.Image {
-		if len(cas) == 0 {
-			return img
-		}
-		var b strings.Builder
-		var names []string
-		b.WriteString("set -eu\nif [ -x /usr/bin/update-ca-trust ]; then\n\texec /usr/bin/update-ca-trust extract\nfi\n")
-		fmt.Fprintf(&b, "bundle=%s\nmkdir -p \"${bundle%%/*}\" /etc/pki/tls/certs\n", bundle)
-		for _, c := range cas {
-			names = append(names, c.Name)
-			fmt.Fprintf(&b, "grep -qsF '%s' \"$bundle\" || cat %s >> \"$bundle\"\n", telling(c.PEM), anchor(c))
-		}
-		b.WriteString("chmod 0644 \"$bundle\"\n[ -e /etc/pki/tls/certs/ca-bundle.crt ] || ln -s \"$bundle\" /etc/pki/tls/certs/ca-bundle.crt\n")
-		return img.Then(pipelines.Run{Name: "trust " + strings.Join(names, ", "), Shell: b.String(), Network: pipelines.NetworkNone})
-	}
-}
-
-// telling is a line of a certificate that no other has: the last whole one of its
-// base64 text, which is part of the signature.
-func telling(pem []byte) string {
-	last := ""
-	for line := range strings.Lines(string(pem)) {
-		if line = strings.TrimSpace(line); len(line) == 64 {
-			last = line
-		}
-	}
-	return last
-}
+func Trust(cas []site.Certificate) func(pipelines.Image) pipelines.Image { return store.Trust(cas) }

@@ -96,15 +96,14 @@ func New(o Options) Recipe {
 		img := pipelines.From(p, o.source())
 		// Files stand together so that they become one layer, and before the
 		// first command, so that it already trusts the site.
-		clients, env := common.ClientTrust(cas, bundle)
-		for _, f := range slices.Concat(anchors(cas), Files(o, s), clients) {
+		for _, f := range slices.Concat(store.Files(cas), Files(o, s)) {
 			img = img.Then(f)
 		}
-		env = common.Merge(map[string]string{"PATH": common.Path}, env)
+		env := common.Merge(map[string]string{"PATH": common.Path}, store.Env(cas))
 		if r.locale != "" {
 			env["LC_ALL"] = r.locale
 		}
-		return img.With(merge(cas), o.upgrade(s, p)).Then(pipelines.Configure{
+		return img.With(store.Merge(cas), o.upgrade(s, p)).Then(pipelines.Configure{
 			Env:    env,
 			Cmd:    []string{"/bin/bash"},
 			Labels: common.Merge(o.info().Labels(), common.CALabels(cas), o.Labels),

@@ -1,71 +1,12 @@
 package archivetest
 
-import (
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"strings"
-	"sync"
-	"testing"
+import "github.com/cfbuild/cfbuild/internal/testrepo/mirror"
+
+// Mirror is [mirror.Mirror].
+type Mirror = mirror.Mirror
+
+// Serve and Down are those of package mirror.
+var (
+	Serve = mirror.Serve
+	Down  = mirror.Down
 )
-
-// Mirror serves an archive directory on loopback and counts what it is asked.
-type Mirror struct {
-	URL string
-	// Dir that is served.
-	Dir string
-
-	mu    sync.Mutex
-	fault func(w http.ResponseWriter, r *http.Request) bool
-	asked []string
-}
-
-// Serve starts a mirror of a directory.
-func Serve(t testing.TB, dir string) *Mirror {
-	t.Helper()
-	m := &Mirror{Dir: dir}
-	files := http.FileServer(http.Dir(dir))
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		m.mu.Lock()
-		m.asked = append(m.asked, strings.TrimPrefix(r.URL.Path, "/"))
-		fault := m.fault
-		m.mu.Unlock()
-		if fault != nil && fault(w, r) {
-			return
-		}
-		files.ServeHTTP(w, r)
-	}))
-	t.Cleanup(func() {
-		s.CloseClientConnections()
-		s.Close()
-	})
-	m.URL = s.URL
-	return m
-}
-
-// Fault sets what goes wrong: f answers a request itself and says so.
-func (m *Mirror) Fault(f func(w http.ResponseWriter, r *http.Request) bool) {
-	m.mu.Lock()
-	m.fault = f
-	m.mu.Unlock()
-}
-
-// Asked gives the paths that were asked for since the last call.
-func (m *Mirror) Asked() []string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	out := m.asked
-	m.asked = nil
-	return out
-}
-
-// Down gives the URL of a mirror that refuses connections.
-func Down(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return "http://" + l.Addr().String()
-}
