@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/cfbuild/cfbuild/internal/filelock"
 )
 
 // Apptainer gives the real one, set up once for all runs of the tests by
@@ -27,14 +29,11 @@ func Apptainer(t testing.TB, script string) string {
 	}
 	dir := filepath.Join(base, "apptainer")
 	// Tests of several packages run at once.
-	lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := filelock.Lock(t.Context(), dir+".lock", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
+	defer unlock()
 	if out, err := exec.Command(script, dir).CombinedOutput(); err != nil {
 		Skip(t, fmt.Sprintf("no Apptainer: %v\n%s", err, out))
 	}
