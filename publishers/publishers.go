@@ -19,7 +19,9 @@ type PublishError struct {
 	// Ref is the repository or reference, its registry's name first.
 	Ref string
 	// Stage is one of "reference", "layout", "connect", "upload", "manifest",
-	// "list", "tag", "verify", "inspect" and "pull".
+	// "list", "tag", "verify", "inspect" and "pull" for registries of images, and of
+	// "options", "name", "files", "connect", "compare", "upload", "verify",
+	// "checksums", "list" and "delete" for those of packages.
 	Stage string
 	// Done says what the destination holds now; empty when nothing was sent.
 	Done string

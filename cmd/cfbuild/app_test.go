@@ -64,6 +64,7 @@ func endToEnd() cli.App {
 			add("missing", func(p pipelines.Platform) pipelines.Image {
 				return debian.New(debian.Options{Suite: "bookworm", Include: []string{"coreutilz"}})(s, p)
 			})
+			p.Targets = append(p.Targets, smallTarget())
 			p.Targets = append(p.Targets, caTargets(s)...)
 			p.Targets = append(p.Targets, lintTargets(s)...)
 			return p

@@ -11,6 +11,8 @@ import (
 type Fault struct {
 	// Method and Path match when they are empty or (Path) part of the request's.
 	Method, Path string
+	// Expect matches requests that have the header Expect.
+	Expect bool
 	// Skip lets so many matching requests pass first, Times ends the fault after
 	// so many; 0 is without end.
 	Skip, Times int
@@ -57,7 +59,8 @@ func (s *Server) pick(req *http.Request) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
-		if f.Method != "" && f.Method != req.Method || !strings.Contains(req.URL.Path, f.Path) {
+		if f.Method != "" && f.Method != req.Method || !strings.Contains(req.URL.Path, f.Path) ||
+			f.Expect && req.Header.Get("Expect") == "" {
 			continue
 		}
 		f.hits++

@@ -35,6 +35,7 @@ type File struct {
 	ID      int64
 	Name    string
 	SHA256  string
+	Size    int64
 	Data    []byte
 	Created time.Time
 }
@@ -71,7 +72,7 @@ func (s *Server) Add(p Package) {
 	for i := range p.Files {
 		s.lastID++
 		f := &p.Files[i]
-		f.ID, f.SHA256, f.Created = s.lastID, hash(f.Data), p.Created
+		f.ID, f.SHA256, f.Size, f.Created = s.lastID, hash(f.Data), int64(len(f.Data)), p.Created
 	}
 	s.packages = append(s.packages, &p)
 }
@@ -143,24 +144,25 @@ func (s *Server) publish(w http.ResponseWriter, req *http.Request, at []string, 
 	if limit == 0 {
 		limit = 5 << 30
 	}
-	data, err := io.ReadAll(io.LimitReader(req.Body, limit+1))
+	var data bytes.Buffer
+	sum, to := sha256.New(), io.Writer(&data)
+	if set.Discard {
+		to = io.Discard
+	}
+	in := io.Reader(req.Body)
+	if f != nil && f.Corrupt {
+		in = &flipped{r: in}
+	}
+	n, err := io.Copy(io.MultiWriter(sum, to), io.LimitReader(in, limit+1))
 	if err != nil {
 		fail(w, 400, "400 Bad request")
 		return
 	}
-	if int64(len(data)) > limit {
+	if n > limit {
 		fail(w, 400, "400 Bad request - File is too large")
 		return
 	}
-	if req.ContentLength >= 0 && int64(len(data)) != req.ContentLength {
-		cut(w)
-		return
-	}
-	if f != nil && f.Corrupt && len(data) > 0 {
-		data = bytes.Clone(data)
-		data[len(data)/2] ^= 1
-	}
-	stored, p := s.keep(name, version, file, status, data)
+	stored, p := s.keep(name, version, status, File{Name: file, SHA256: hex.EncodeToString(sum.Sum(nil)), Size: n, Data: data.Bytes()})
 	switch {
 	case stored == nil:
 		fail(w, 400, "400 Bad request - Duplicate package is not allowed")
@@ -175,7 +177,7 @@ func (s *Server) publish(w http.ResponseWriter, req *http.Request, at []string, 
 
 // keep stores a file; nil: a duplicate, where there must be none. The status is
 // that of the whole package.
-func (s *Server) keep(name, version, file, status string, data []byte) (*File, *Package) {
+func (s *Server) keep(name, version, status string, f File) (*File, *Package) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.find(name, version)
@@ -185,8 +187,8 @@ func (s *Server) keep(name, version, file, status string, data []byte) (*File, *
 		s.packages = append(s.packages, p)
 	}
 	if s.set.NoDuplicates {
-		for _, f := range p.Files {
-			if f.Name == file {
+		for _, o := range p.Files {
+			if o.Name == f.Name {
 				return nil, nil
 			}
 		}
@@ -195,9 +197,24 @@ func (s *Server) keep(name, version, file, status string, data []byte) (*File, *
 		p.Status = status
 	}
 	s.lastID++
-	f := File{ID: s.lastID, Name: file, SHA256: hash(data), Data: data, Created: s.now()}
+	f.ID, f.Created = s.lastID, s.now()
 	p.Files = append(p.Files, f)
 	return &f, p
+}
+
+// flipped flips a bit of the first byte.
+type flipped struct {
+	r    io.Reader
+	done bool
+}
+
+func (f *flipped) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if n > 0 && !f.done {
+		p[0] ^= 1
+		f.done = true
+	}
+	return n, err
 }
 
 func (s *Server) find(name, version string) *Package {

@@ -56,7 +56,7 @@ func fileJSON(p *Package, f File, set Settings) map[string]any {
 		sum = nil
 	}
 	return map[string]any{"id": f.ID, "package_id": p.ID, "created_at": stamp(f.Created), "file_name": f.Name,
-		"size": len(f.Data), "file_md5": nil, "file_sha1": nil, "file_sha256": sum}
+		"size": f.Size, "file_md5": nil, "file_sha1": nil, "file_sha256": sum}
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

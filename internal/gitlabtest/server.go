@@ -56,6 +56,8 @@ type Settings struct {
 	ObjectStore bool
 	// NoHashes: file_sha256 is null, as with files of before GitLab 13.
 	NoHashes bool
+	// Discard keeps the size and hash of uploads, not their bytes.
+	Discard bool
 	// Now is the clock; nil is the real one.
 	Now func() time.Time
 }

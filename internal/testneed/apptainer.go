@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/cfbuild/cfbuild/internal/filelock"
 )
 
 // Apptainer gives the real one, set up once for all runs of the tests by
@@ -26,6 +28,12 @@ func Apptainer(t testing.TB, script string) string {
 		t.Fatalf("%s is not ours: %v", base, err)
 	}
 	dir := filepath.Join(base, "apptainer")
+	// Tests of several packages run at once.
+	unlock, err := filelock.Lock(t.Context(), dir+".lock", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
 	if out, err := exec.Command(script, dir).CombinedOutput(); err != nil {
 		Skip(t, fmt.Sprintf("no Apptainer: %v\n%s", err, out))
 	}

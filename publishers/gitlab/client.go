@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/httpx"
@@ -34,6 +36,8 @@ type Client struct {
 	gl   *api.Client
 	http *http.Client
 	host string
+	// unasked: a proxy does not know "Expect: 100-continue".
+	unasked *atomic.Bool
 }
 
 // New makes a client. The error is a [publishers.PublishError]; nothing is asked yet.
@@ -56,7 +60,7 @@ func New(o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	c := &Client{o: o}
+	c := &Client{o: o, unasked: &atomic.Bool{}}
 	u, err := url.Parse(o.API)
 	if err == nil {
 		c.host = u.Host
@@ -81,7 +85,7 @@ func (c *Client) connect() error {
 	// GitLab moves a file to its object store before it gives one.
 	t.ResponseHeaderTimeout = 0
 	t.ExpectContinueTimeout = continueWait
-	c.http = &http.Client{Transport: once{t}, CheckRedirect: redirected}
+	c.http = &http.Client{Transport: once{t, c.unasked}, CheckRedirect: redirected}
 	c.gl, err = api.NewAuthSourceClient(header{c.o.Token}, api.WithBaseURL(c.o.API), api.WithHTTPClient(c.http),
 		api.WithoutRetries(), api.WithUserAgent("cfbuild"), api.WithURLWarningLogger(slog.New(slog.DiscardHandler)))
 	return err
@@ -98,13 +102,18 @@ func (h header) Header(context.Context) (key, value string, err error) {
 
 // once sends a body one time: a connection that broke is for [Client.try], which
 // asks first what GitLab has.
-type once struct{ next http.RoundTripper }
+type once struct {
+	next    http.RoundTripper
+	unasked *atomic.Bool
+}
 
 func (o once) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPut {
 		r = r.Clone(r.Context())
 		r.GetBody = nil
-		r.Header.Set("Expect", "100-continue")
+		if !o.unasked.Load() {
+			r.Header.Set("Expect", "100-continue")
+		}
 		r.Close = true // or net/http sends a refused body to keep the connection
 		r.Header.Set("Content-Type", "application/octet-stream")
 	}
@@ -185,6 +194,17 @@ func (c *Client) watched(ctx context.Context, op func(context.Context, func()) e
 		return fmt.Errorf("%s: %w for %s", c.host, errStalled, c.o.Stall)
 	}
 	return err
+}
+
+// warnPlain warns of a token that anyone on the way can read.
+func (c *Client) warnPlain() {
+	u, err := url.Parse(c.o.API)
+	if err != nil || u.Scheme != "http" {
+		return
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		c.warn("%s: the token is sent over plain HTTP, where others can read it", c.host)
+	}
 }
 
 func (c *Client) warn(format string, a ...any) {

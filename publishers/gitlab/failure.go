@@ -143,8 +143,8 @@ func message(resp *http.Response, body []byte) string {
 	return ""
 }
 
-// status is the HTTP status behind an error, 0 when there is none.
-func status(err error) int {
+// statusOf is the HTTP status behind an error, 0 when there is none.
+func statusOf(err error) int {
 	var s *StatusError
 	if errors.As(err, &s) {
 		return s.Status
@@ -157,7 +157,7 @@ func says(err error, part string) bool {
 	return errors.As(err, &s) && strings.Contains(strings.ToLower(s.Message), part)
 }
 
-func duplicate(err error) bool { return status(err) == 400 && says(err, "duplicate") }
+func duplicate(err error) bool { return statusOf(err) == 400 && says(err, "duplicate") }
 
 // passing says whether repeating the request may help.
 func passing(ctx context.Context, err error) bool {
@@ -169,8 +169,8 @@ func passing(ctx context.Context, err error) bool {
 	if errors.Is(err, errStalled) || errors.Is(err, errReadBack) {
 		return true
 	}
-	if s := status(err); s != 0 {
-		return s == http.StatusRequestTimeout || s == http.StatusTooEarly || s == http.StatusTooManyRequests ||
+	if s := statusOf(err); s != 0 {
+		return s == http.StatusRequestTimeout || s == http.StatusTooEarly || s == http.StatusExpectationFailed || s == http.StatusTooManyRequests ||
 			s >= 500 && s != http.StatusNotImplemented && s != http.StatusInsufficientStorage
 	}
 	if untrusted(err) || plainHTTP(err) {
@@ -209,7 +209,7 @@ func (c *Client) fix(err error) string {
 	var unknown x509.UnknownAuthorityError
 	var dns *net.DNSError
 	var redirect *redirectError
-	switch s := status(err); {
+	switch s := statusOf(err); {
 	case errors.Is(err, context.Canceled):
 		return ""
 	case errors.As(err, &redirect):

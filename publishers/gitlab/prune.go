@@ -108,7 +108,7 @@ func (c *Client) Prunable(ctx context.Context, r Retention) ([]Removal, error) {
 	for _, g := range goes {
 		files, err := c.files(ctx, g.packageID)
 		if err != nil {
-			if status(err) == 404 { // someone else was faster
+			if statusOf(err) == 404 { // someone else was faster
 				continue
 			}
 			return nil, fail("list", err)
@@ -122,7 +122,7 @@ func (c *Client) Prunable(ctx context.Context, r Retention) ([]Removal, error) {
 	if r.Duplicates {
 		for _, p := range stay {
 			files, err := c.files(ctx, p.ID)
-			if err != nil && status(err) != 404 {
+			if err != nil && statusOf(err) != 404 {
 				return nil, fail("list", err)
 			}
 			out = append(out, duplicates(p, files)...)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -181,7 +182,10 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 				return &finalError{local}
 			}
 			ambiguous, sum = n == f.size, sent
-			return c.understand(err, resp)
+			if err = c.understand(err, resp); statusOf(err) == http.StatusExpectationFailed {
+				c.unasked.Store(true)
+			}
+			return err
 		}
 		c.o.Events.Send(pipelines.Event{Kind: pipelines.EventNote, Step: "push", Text: fmt.Sprintf("%s: %d bytes, sha256:%s", f.name, f.size, sent)})
 		if n != f.size {

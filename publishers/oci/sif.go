@@ -33,7 +33,7 @@ const sifMagic = "SIF_MAGIC\x00"
 // each tag to it. Apptainer looks at no platform when it pulls, so each platform
 // wants tags of its own. As with [Publisher.Push], nil means durable and read back,
 // what the registry has is not sent again, and the error is a
-// [publishers.PublishError].
+// [publishers.PublishError]; its stage may be "file" too.
 func (p *Publisher) PushSIF(ctx context.Context, path, target string, platform pipelines.Platform, repository string, tags []string, ev pipelines.Sink) (pipelines.Receipt, error) {
 	j := &job{p: p, ref: repository, ev: ev, tags: tags}
 	receipt, err := j.runSIF(ctx, path, repository)
