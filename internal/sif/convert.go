@@ -98,7 +98,7 @@ func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o
 		}
 	}
 	o.Epoch = o.Epoch.UTC().Truncate(time.Second)
-	a, err := added(c, d, o)
+	a, err := added(c, d, o, true)
 	if err != nil {
 		return Result{}, err
 	}
@@ -108,11 +108,11 @@ func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o
 	}
 	defer fs.Close()
 	r := Result{Arch: c.Architecture}
-	b := builder{layout: l, manifest: d, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
+	b := builder{layout: l, manifest: d, config: c, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
 	if err := b.run(ctx); err != nil {
 		return Result{}, err
 	}
-	return r, assemble(ctx, path, fs, a, o, &r)
+	return r, assemble(ctx, path, fs, b.add, o, &r)
 }
 
 // assemble joins the file system with what describes it.
