@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/cmd/cli/progress"
+	"github.com/cfbuild/cfbuild/internal/sif"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/pipelines/engine"
 	"github.com/cfbuild/cfbuild/publishers/tags"
@@ -26,6 +28,7 @@ type runFlags struct {
 	platform           string
 	formats            choices
 	sifCompression     *choice
+	sifSign            signFlags
 	onConflict         *choice
 	output, push       string
 	tags, secrets      []string
@@ -68,6 +71,7 @@ func (p *program) runCommand() *cobra.Command {
 	f.formats = choices{values: []string{"oci"}, allowed: []string{"oci", "docker", "sif"}}
 	fl.Var(&f.formats, "format", "what to write")
 	f.sifCompression = sifCompressionFlag(cmd, "sif-compression")
+	f.sifSign.add(cmd, "sif-sign", "sif-passphrase")
 	fl.StringVar(&f.output, "output", "out", "`DIR` to write to")
 	fl.StringVar(&f.push, "push", "auto", "`auto|never|REF|oras://REF`")
 	fl.StringArrayVar(&f.tags, "tag", nil, "`T,…` of what is pushed, names or words: semver, commit, date, channel, ref, …\n(default auto: in GitLab the git tag or branch, and latest on the default branch;\nelsewhere latest; "+name+" tags tells)")
@@ -99,6 +103,7 @@ type request struct {
 	platforms platformsFlag
 	repos     map[string]string
 	sifs      sifPlace
+	sifKey    *sif.SigningKey
 	tags      tags.Decision
 	secrets   map[string][]byte
 	publisher Publisher
@@ -117,6 +122,7 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 		func() error { r.platforms, err = parsePlatforms(f.platform); return err },
 		func() error { _, _, err = p.findBackend(f.builder); return err },
 		func() error { r.engine.Epoch, err = p.env.epoch(); return err },
+		func() error { r.sifKey, err = p.signing(f.sifSign, "sif-sign", "sif-passphrase"); return err },
 		func() error { r.stateDir, err = p.env.stateDir(p.stateFlag); return err },
 		func() error { r.secrets, err = p.secrets(f.secrets); return err },
 		func() error { r.site, pl, err = p.load(); return err },
@@ -136,6 +142,9 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 	}
 	if f.junit != "" && !f.test {
 		return r, usagef("add --test", "--junit %q: nothing is tested", f.junit)
+	}
+	if r.sifKey != nil && !slices.Contains(f.formats.values, string(pipelines.FormatSIF)) {
+		return r, usagef("add --format sif", "--sif-sign %q: no SIF file is made", f.sifSign.key)
 	}
 	if f.jobs < 0 {
 		return r, usagef("", "--jobs \"%d\": is negative", f.jobs)
@@ -201,7 +210,7 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		r.tellHeld(sink)
 		delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
 			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value,
-			SIFCompression: r.flags.sifCompression.value})
+			SIFCompression: r.flags.sifCompression.value, SIFSign: r.sifKey})
 		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
 		if pushErr == nil {
 			var receipts []pipelines.Receipt

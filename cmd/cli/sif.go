@@ -23,10 +23,10 @@ func (p *program) sifCommand() *cobra.Command {
 			if len(args) == 0 {
 				return cmd.Help()
 			}
-			return p.unknown("sif command", args[0], []string{"convert", "inspect", "list", "verify"}, "there are convert, inspect, list and verify")
+			return p.unknown("sif command", args[0], []string{"convert", "inspect", "list", "sign", "verify"}, "there are convert, inspect, list, sign and verify")
 		},
 	}
-	cmd.AddCommand(p.sifConvertCommand(), p.sifInspectCommand(), p.sifListCommand(), p.sifVerifyCommand())
+	cmd.AddCommand(p.sifConvertCommand(), p.sifInspectCommand(), p.sifListCommand(), p.sifSignCommand(), p.sifVerifyCommand())
 	return cmd
 }
 
@@ -39,6 +39,7 @@ func (p *program) sifConvertCommand() *cobra.Command {
 	var level int
 	var compression *choice
 	var asJSON bool
+	var sign signFlags
 	cmd := &cobra.Command{
 		Use:   "convert LAYOUT FILE",
 		Short: "an OCI image layout to a SIF file",
@@ -53,6 +54,9 @@ func (p *program) sifConvertCommand() *cobra.Command {
 			}
 			if err != nil {
 				return &usageError{err, "leave --level out for the usual one"}
+			}
+			if o.Sign, err = p.signing(sign, "sign", "passphrase"); err != nil {
+				return err
 			}
 			l, d, err := p.sifSource(args[0], platform)
 			if err != nil {
@@ -84,6 +88,7 @@ func (p *program) sifConvertCommand() *cobra.Command {
 	cmd.Flags().IntVar(&level, "level", 0, "of the compression: gzip 1 to 9, zstd 1 to 22, lz4 1 to 2 (default: gzip 9, zstd 15, lz4 1)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was made as JSON")
 	compression = sifCompressionFlag(cmd, "compression")
+	sign.add(cmd, "sign", "passphrase")
 	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
 	return cmd
 }

@@ -100,18 +100,30 @@ func (p *program) sifInspectCommand() *cobra.Command {
 func indent(s string) string { return strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ") }
 
 func (p *program) sifVerifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var f trustFlags
+	cmd := &cobra.Command{
 		Use:   "verify FILE",
-		Short: "read a SIF file whole and find what is damaged",
+		Short: "read a SIF file whole, find what is damaged, and check who signed it",
 		Long: "Reads every block of the file system and each object, and compares the content with the\n" +
-			"ID that was made of it. This finds damage, not forgery.",
+			"ID that was made of it. This finds damage. Forgery is found with --key or --certificate:\n" +
+			"each object must have a good signature by one of them. Signatures by others do no harm.",
 		Args: argsAre("one FILE", 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			trust, given, err := p.trust(f)
+			if err != nil {
+				return err
+			}
 			i, err := p.openSIF(args[0])
 			if err != nil {
 				return err
 			}
 			defer i.Close()
+			var signers []sif.Signer
+			if given {
+				if signers, err = i.Signed(cmd.Context(), trust); err != nil {
+					return p.badSignature(args[0], err)
+				}
+			}
 			st, err := i.Verify(cmd.Context())
 			if err != nil && cmd.Context().Err() == nil {
 				return damaged(fmt.Errorf("%s: %w", args[0], err))
@@ -120,7 +132,12 @@ func (p *program) sifVerifyCommand() *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(p.env.Stdout, "%s is whole: %d entries, %d bytes in files\n", args[0], st.Entries, st.Bytes)
+			for _, s := range signers {
+				fmt.Fprintln(p.env.Stdout, strings.TrimSpace("signed by "+s.Key+" "+s.Name))
+			}
 			return nil
 		},
 	}
+	f.add(cmd)
+	return cmd
 }

@@ -37,8 +37,9 @@ type additions struct {
 	byPath                      map[string]file
 }
 
-// added makes all that depends on the image's configuration.
-func added(c v1.Image, d v1.Descriptor, o Options) (*additions, error) {
+// added makes all that depends on the image's configuration, and on whether it has a
+// shell.
+func added(c v1.Image, d v1.Descriptor, o Options, shell bool) (*additions, error) {
 	a := &additions{definition: definition(d, o.Name)}
 	config, err := json.Marshal(c.Config)
 	if err != nil {
@@ -53,7 +54,7 @@ func added(c v1.Image, d v1.Descriptor, o Options) (*additions, error) {
 	}
 	env := environment(c.Config.Env)
 	scripts := map[string]string{
-		"runscript":                    runscript(c.Config.Entrypoint, c.Config.Cmd),
+		"runscript":                    runscript(c.Config.Entrypoint, c.Config.Cmd, shell),
 		"startscript":                  startscript,
 		"actions/exec":                 actionExec,
 		"actions/run":                  actionRun,

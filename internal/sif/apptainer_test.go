@@ -68,11 +68,9 @@ func as(t *testing.T, user *testneed.Account, program string, args ...string) st
 	return string(out)
 }
 
-func TestRealApptainerRunsIt(t *testing.T) {
-	program := apptainer(t)
-	user := testneed.User(t)
-	c, layers := busybox(t)
-	l, d := image(t, c, layers...)
+// shared is a directory that other users can read.
+func shared(t *testing.T) string {
+	t.Helper()
 	open := filepath.Join(t.TempDir(), "open")
 	if err := os.Mkdir(open, 0o755); err != nil {
 		t.Fatal(err)
@@ -84,6 +82,15 @@ func TestRealApptainerRunsIt(t *testing.T) {
 			}
 		}
 	}
+	return open
+}
+
+func TestRealApptainerRunsIt(t *testing.T) {
+	program := apptainer(t)
+	user := testneed.User(t)
+	c, layers := busybox(t)
+	l, d := image(t, c, layers...)
+	open := shared(t)
 	t.Log(as(t, nil, program, "version"))
 	for _, o := range []Options{{Test: "#!/bin/sh\necho tested\n", Help: "help yourself\n"}, {Compression: 6, Test: "#!/bin/sh\necho tested\n", Help: "help yourself\n"}} {
 		path, _ := converted(t, l, d, o)

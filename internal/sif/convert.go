@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/squashfs"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -33,6 +32,8 @@ type Options struct {
 	Name string
 	// Test and Help are the image's test script and help text; none by default.
 	Test, Help string
+	// Sign, when not nil, signs all objects.
+	Sign *SigningKey
 }
 
 // Result says what was written.
@@ -97,7 +98,7 @@ func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o
 		}
 	}
 	o.Epoch = o.Epoch.UTC().Truncate(time.Second)
-	a, err := added(c, d, o)
+	a, err := added(c, d, o, true)
 	if err != nil {
 		return Result{}, err
 	}
@@ -107,24 +108,15 @@ func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o
 	}
 	defer fs.Close()
 	r := Result{Arch: c.Architecture}
-	b := builder{layout: l, manifest: d, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
+	b := builder{layout: l, manifest: d, config: c, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
 	if err := b.run(ctx); err != nil {
 		return Result{}, err
 	}
-	return r, assemble(ctx, path, fs, a, o.Epoch, &r)
-}
-
-// scratch is a file without a name: nothing is left of it, however we end.
-func scratch(dir string) (*os.File, error) {
-	f, err := os.CreateTemp(dir, ".tmp-sif-*")
-	if err != nil {
-		return nil, err
-	}
-	return f, os.Remove(f.Name())
+	return r, assemble(ctx, path, fs, b.add, o, &r)
 }
 
 // assemble joins the file system with what describes it.
-func assemble(ctx context.Context, path string, fs *os.File, a *additions, epoch time.Time, r *Result) (err error) {
+func assemble(ctx context.Context, path string, fs *os.File, a *additions, o Options, r *Result) error {
 	st, err := fs.Stat()
 	if err != nil {
 		return err
@@ -148,27 +140,27 @@ func assemble(ctx context.Context, path string, fs *os.File, a *additions, epoch
 			sif.OptPartitionMetadata(sif.FsSquash, sif.PartPrimSys, r.Arch)}},
 	}
 	var inputs []sif.DescriptorInput
-	for _, o := range objects {
-		in, err := sif.NewDescriptorInput(o.kind, o.r, append(o.opts, sif.OptObjectTime(epoch))...)
+	for _, ob := range objects {
+		in, err := sif.NewDescriptorInput(ob.kind, ob.r, append(ob.opts, sif.OptObjectTime(o.Epoch))...)
 		if err != nil {
 			return err
 		}
 		inputs = append(inputs, in)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
+	tmp, done, err := beside(path)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		tmp.Close()
-		if err != nil {
-			os.Remove(tmp.Name())
-		}
-	}()
+	defer done()
 	img, err := sif.CreateContainer(tmp, sif.OptCreateWithDescriptors(inputs...), sif.OptCreateWithLaunchScript(launch),
-		sif.OptCreateWithID(r.ID), sif.OptCreateWithTime(epoch), sif.OptCreateWithCloseOnUnload(false))
+		sif.OptCreateWithID(r.ID), sif.OptCreateWithTime(o.Epoch), sif.OptCreateWithCloseOnUnload(false))
 	if err != nil {
 		return err
+	}
+	if o.Sign != nil {
+		if err := o.Sign.sign(ctx, img, o.Epoch); err != nil {
+			return err
+		}
 	}
 	if err := img.UnloadContainer(); err != nil {
 		return err
@@ -184,15 +176,9 @@ func assemble(ctx context.Context, path string, fs *os.File, a *additions, epoch
 		return err
 	}
 	if r.Unchanged {
-		return os.Remove(tmp.Name())
+		return nil
 	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	return atomicfile.SyncDir(filepath.Dir(path))
+	return publish(tmp, path)
 }
 
 // compare sums up what was written and says whether it is at path already.

@@ -5,7 +5,11 @@ import "strings"
 // runscript starts the image's Entrypoint and Cmd: arguments take the place of Cmd, as
 // with docker run. As Apptainer does, arguments go through the shell once more, unless
 // it runs with --no-eval. An image that has neither starts a shell.
-func runscript(entrypoint, cmd []string) string {
+//
+// In an image without /bin/sh Apptainer has to interpret it. It does so with scripts that
+// have one certain line (internal/pkg/runtime/engine/apptainer/process_linux.go); here it
+// is never reached.
+func runscript(entrypoint, cmd []string, shell bool) string {
 	var b strings.Builder
 	b.WriteString(`#!/bin/sh
 # Arguments take the place of Cmd.
@@ -35,6 +39,10 @@ if [ $# -gt 0 ]; then
 		b.WriteString("[ $# -gt 0 ] || set -- /bin/sh\n")
 	}
 	b.WriteString("exec \"$@\"\n")
+	if !shell {
+		b.WriteString("# Apptainer's own shell runs this script, because of the next line: the image has none.\n" +
+			"eval \"set ${SINGULARITY_OCI_RUN}\"\n")
+	}
 	return b.String()
 }
 

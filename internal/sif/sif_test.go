@@ -288,7 +288,7 @@ func TestRunscript(t *testing.T) {
 	run := func(entrypoint, cmd []string, env string, args ...string) string {
 		t.Helper()
 		p := filepath.Join(t.TempDir(), "runscript")
-		if err := os.WriteFile(p, []byte(runscript(entrypoint, cmd)), 0o755); err != nil {
+		if err := os.WriteFile(p, []byte(runscript(entrypoint, cmd, env != "NOSHELL=")), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		c := exec.Command("/bin/sh", append([]string{p}, args...)...)
@@ -312,6 +312,7 @@ func TestRunscript(t *testing.T) {
 		{run(nil, []string{"printf", "cmd"}, "X=", "echo", "instead"), "instead"},
 		{run(nil, nil, "X="), "from a shell"},
 		{run(nil, nil, "X=", "echo", "args"), "args"},
+		{run(print, []string{"same"}, "NOSHELL="), "<same>"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)

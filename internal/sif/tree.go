@@ -20,6 +20,7 @@ import (
 type builder struct {
 	layout   *oci.Layout
 	manifest v1.Descriptor
+	config   v1.Image
 	layers   int
 	o        Options
 	out      *os.File
@@ -101,6 +102,11 @@ func (b *builder) write(ctx context.Context, live map[int]*rootfs.Entry) (img *r
 // finish adds the entries of the image and ours.
 func (b *builder) finish(img *rootfs.FS) error {
 	defer b.w.Abort()
+	if _, err := img.Resolve("/bin/sh"); err != nil { // the same files, another run script
+		if b.add, err = added(b.config, b.manifest, b.o, false); err != nil {
+			return err
+		}
+	}
 	first := map[int]string{}
 	for _, e := range img.List() {
 		if b.add.replaces(e) {

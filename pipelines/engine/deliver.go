@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/cfbuild/cfbuild/internal/sif"
 	"github.com/cfbuild/cfbuild/pipelines"
 )
 
@@ -24,6 +25,8 @@ type Delivery struct {
 	MediaType string
 	// SIFCompression is "gzip" (default), "zstd", "xz" or "lz4".
 	SIFCompression string
+	// SIFSign, when not nil, signs SIF files.
+	SIFSign *sif.SigningKey
 }
 
 // Delivered is what [Engine.Deliver] made.

@@ -13,7 +13,7 @@ import (
 
 // sif writes one platform as a SIF file.
 func (e *Engine) sif(ctx context.Context, a pipelines.Artifact, d Delivery) (Output, error) {
-	o := sif.Options{Name: a.Target}
+	o := sif.Options{Name: a.Target, Sign: d.SIFSign}
 	if d.SIFCompression != "" {
 		var err error
 		if o.Compression, err = squashfs.ParseCompression(d.SIFCompression); err != nil {
