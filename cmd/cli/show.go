@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 
-	"github.com/cfbuild/cfbuild/internal/deffile"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/spf13/cobra"
 )
@@ -14,7 +13,7 @@ func (p *program) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "show TARGET",
 		Short:             "show the definition of a target",
-		Long:              "Shows a target as it is defined for one platform: each operation, what it stands\non and the author's line; as JSON; as a Graphviz graph; in the language of\nContainerfiles; or as a definition file that apptainer build takes. Nothing is fetched.",
+		Long:              "Shows a target as it is defined for one platform: each operation, what it stands\non and the author's line; as JSON; as a Graphviz graph; or in the language of\nContainerfiles. Nothing is fetched.",
 		Args:              p.needTargets(1, 1),
 		ValidArgsFunction: p.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -25,7 +24,7 @@ func (p *program) showCommand() *cobra.Command {
 			if f.all || len(f.list) != 1 {
 				return usagef("", "--platform %q: show takes one platform", platform)
 			}
-			s, pl, err := p.load()
+			_, pl, err := p.load()
 			if err != nil {
 				return err
 			}
@@ -51,12 +50,6 @@ func (p *program) showCommand() *cobra.Command {
 				return job.Graph.Dot(p.env.Stdout)
 			case "containerfile":
 				return job.Graph.Containerfile(p.env.Stdout)
-			case "def":
-				d, err := deffile.Lower(job.Graph, deffile.Options{Mirrors: s.URLs, Help: ts[0].Description, Tests: ts[0].Tests})
-				if err != nil {
-					return err
-				}
-				return d.Write(p.env.Stdout)
 			}
 			if _, err := fmt.Fprintf(p.env.Stdout, "%s for %s\n%s\n", job.Target, job.Platform, job.Graph.ID()); err != nil {
 				return err
@@ -64,7 +57,7 @@ func (p *program) showCommand() *cobra.Command {
 			return job.Graph.Print(p.env.Stdout)
 		},
 	}
-	as = choiceFlag(cmd, "as", "form", "text", "json", "dot", "containerfile", "def")
+	as = choiceFlag(cmd, "as", "form", "text", "json", "dot", "containerfile")
 	cmd.Flags().StringVar(&platform, "platform", "host", "`PLATFORM`")
 	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
 	return cmd
