@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -85,7 +84,7 @@ done`)
 
 func (w *Repo) run(t testing.TB, script string) {
 	t.Helper()
-	c := exec.Command("sh", "-ec", script)
+	c := testneed.Alone("sh", "-ec", script)
 	c.Dir, c.Env = w.Dir, w.Env
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", script, err, out)

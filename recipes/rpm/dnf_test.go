@@ -109,7 +109,7 @@ func dnf(w *rpmrepotest.Repo, dir string, o rpm.Options, mirrors ...string) (out
 			return err.Error(), ""
 		}
 	}
-	c := exec.Command("dnf", "-y", "--config", filepath.Join(dir, "etc/dnf/dnf.conf"), "--installroot", filepath.Join(dir, "root"),
+	c := testneed.Alone("dnf", "-y", "--config", filepath.Join(dir, "etc/dnf/dnf.conf"), "--installroot", filepath.Join(dir, "root"),
 		"--setopt=reposdir="+filepath.Join(dir, "etc/yum.repos.d"), "--setopt=cachedir="+filepath.Join(dir, "cache"), "--setopt=logdir="+dir,
 		"--releasever=9", "--noplugins", "--repo=baseos*", "install", "probe")
 	c.Env = w.Env

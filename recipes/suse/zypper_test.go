@@ -3,7 +3,6 @@ package suse_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -97,7 +96,7 @@ func zypper(w *rpmrepotest.Repo, dir string, o suse.Options, mirrors ...string) 
 		}
 	}
 	run := func(name string, args ...string) (string, error) {
-		c := exec.Command(name, args...)
+		c := testneed.Alone(name, args...)
 		c.Env = append(w.Env, "ZYPP_CONF="+filepath.Join(root, "etc/zypp/zypp.conf"), "ZYPP_LOGFILE="+filepath.Join(dir, "log"))
 		out, err := c.CombinedOutput()
 		return string(out), err

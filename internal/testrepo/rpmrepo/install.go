@@ -3,7 +3,6 @@ package rpmrepo
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -43,7 +42,7 @@ func Install(t testing.TB, r Repo, names ...string) string {
 		"[test]\nname=test\nbaseurl=file://"+r.Dir+"\ngpgcheck=1\nrepo_gpgcheck=1\ngpgkey=file://"+r.Dir+"/RPM-GPG-KEY\n"))
 	args := append([]string{"-y", "-q", "-c", filepath.Join(home, "dnf.conf"), "--installroot", root, "--releasever", "9", "--forcearch", r.Arch,
 		"--setopt", "install_weak_deps=False", "install"}, names...)
-	cmd := exec.Command(testneed.Program(t, "dnf"), args...)
+	cmd := testneed.Alone(testneed.Program(t, "dnf"), args...)
 	cmd.Env = append(os.Environ(), "HOME="+home, "LC_ALL=C.UTF-8", fmt.Sprint("SOURCE_DATE_EPOCH=", Made.Unix()))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("dnf: %v\n%s", err, out)
