@@ -15,12 +15,13 @@ func TestDebianTargets(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, c := range []struct {
 		target, platforms string
-		images, tests     int // tests is the least that each image has
+		images, tests     int    // tests is the least that each image has
+		version           string // of SIF files, to be tried with Apptainer; empty for none
 	}{
-		{"debian11", "linux/amd64", 1, 20},
-		{"debian12", both, 2, 20},
-		{"debian13", both, 2, 20},
-		{"debian12-hpc", both, 2, 35},
+		{"debian11", "linux/amd64", 1, 20, ""},
+		{"debian12", both, 2, 20, "12."},
+		{"debian13", both, 2, 20, "13."},
+		{"debian12-hpc", both, 2, 35, ""},
 	} {
 		t.Run(c.target, func(t *testing.T) {
 			rep := w.run(c.target, "--platform", c.platforms, "--test")
@@ -39,6 +40,12 @@ func TestDebianTargets(t *testing.T) {
 			}
 			w.lint(0, c.target, "--platform", c.platforms, "--site", frozenSite(t))
 			verified(t, c.target, pipelines.VerifiedReal)
+			if c.version != "" {
+				sifs(t, w, c.target, c.version)
+			}
+			if c.target == "debian12" {
+				sameTree(t, w, c.target)
+			}
 		})
 	}
 }

@@ -85,7 +85,7 @@ func (p *program) sifConvertCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "which image, such as linux/arm64 (default: the only one, else this machine's)")
 	cmd.Flags().StringVar(&name, "name", "", "of the image, in the definition file (default: the layout's)")
-	cmd.Flags().IntVar(&level, "level", 0, "of the compression: gzip 1 to 9, zstd 1 to 22, lz4 1 to 2 (default: gzip 9, zstd 15, lz4 1)")
+	cmd.Flags().IntVar(&level, "level", 0, "of the compression: gzip 1 to 9, zstd 1 to 22, lz4 1 to 2 (default: gzip 9, zstd 3, lz4 1)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was made as JSON")
 	compression = sifCompressionFlag(cmd, "compression")
 	sign.add(cmd, "sign", "passphrase")

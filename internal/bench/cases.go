@@ -54,7 +54,11 @@ func comparisons(cfbuild, five, mirror, work string) ([]comparison, error) {
 			"buildah --root %[2]s --runroot %[2]s-run build -q --isolation chroot --layers %[3]s --build-arg BASE=$img -f Containerfile -t five . && "+
 			"rm -rf %[1]s/five-oci && buildah --root %[2]s --runroot %[2]s-run push -q five oci:%[1]s/five-oci", work, buildahRoot(work), extra))
 	}
-	return []comparison{
+	sifs, err := sifComparisons(cfbuild, work)
+	if err != nil {
+		return nil, err
+	}
+	return append([]comparison{
 		{name: "cold debian12 linux/amd64 to a compressed OCI layout", wall: 0.35, cpu: 0.6,
 			ours: side{name: "cfbuild", before: clear, run: run("amd64")},
 			peers: []side{mm("amd64"), {name: "debootstrap + buildah", run: sh(fmt.Sprintf(
@@ -77,7 +81,7 @@ func comparisons(cfbuild, five, mirror, work string) ([]comparison, error) {
 		{name: "five RUN steps on a local base, warm", wall: 0.5,
 			ours:  side{name: "cfbuild", before: prepare, run: fiveRun},
 			peers: []side{{name: "buildah build --layers", run: buildah("")}}},
-	}, nil
+	}, sifs...), nil
 }
 
 // containerfile does what the fiverun program does.

@@ -25,10 +25,15 @@ type side struct {
 	name   string
 	before func() error
 	run    []string
+	makes  string // file whose size is compared, empty for none
+	// userns runs it in a user namespace that maps every owner to itself, where root's
+	// apptainer build works without CAP_SYS_RESOURCE.
+	userns bool
 }
 
-// sample is one timed run: seconds, and the largest process's memory in MB.
-type sample struct{ wall, cpu, mem float64 }
+// sample is one timed run: seconds, the largest process's memory in MB, and the size
+// of what it made in MB.
+type sample struct{ wall, cpu, mem, size float64 }
 
 type comparison struct {
 	name     string
@@ -36,6 +41,7 @@ type comparison struct {
 	peers    []side
 	wall     float64 // goal for ours/peer, 0 for none
 	cpu      float64
+	size     float64
 	absolute string
 }
 
@@ -43,7 +49,7 @@ func main() {
 	cfbuild := flag.String("cfbuild", "bin/cfbuild", "the program")
 	five := flag.String("five", "bin/fiverun", "the five-step program")
 	n := flag.Int("n", 5, "runs of each")
-	only := flag.String("only", "", "comparisons whose name holds this")
+	only := flag.String("only", "", "comparisons whose name holds this, such as SIF")
 	mirror := flag.String("mirror", "", "Debian mirror the peers use; default: this machine's")
 	where := flag.String("work", "", "work directory; default: memory (/dev/shm) where there is room, so that neither side waits for the disk")
 	flag.Parse()
@@ -106,9 +112,16 @@ func compare(ctx context.Context, c comparison, n int) error {
 					return fmt.Errorf("%s: %w", s.name, err)
 				}
 			}
-			r, err := timed(ctx, s.run)
+			r, err := timed(ctx, s.run, s.userns)
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			if s.makes != "" {
+				st, err := os.Stat(s.makes)
+				if err != nil {
+					return err
+				}
+				r.size = float64(st.Size()) / 1e6
 			}
 			results[i] = append(results[i], r)
 		}
@@ -118,8 +131,14 @@ func compare(ctx context.Context, c comparison, n int) error {
 	for i, s := range sides {
 		m := medians(results[i])
 		fmt.Printf("  %-28s wall %7.2f s  cpu %7.2f s  largest process %5.0f MB", s.name, m.wall, m.cpu, m.mem)
+		if m.size > 0 {
+			fmt.Printf("  made %.1f MB", m.size)
+		}
 		if i > 0 {
 			fmt.Printf("   ours/this: wall %.2f  cpu %.2f", ours.wall/m.wall, ours.cpu/m.cpu)
+			if m.size > 0 {
+				fmt.Printf("  size %.3f%s", ours.size/m.size, goal("size", ours.size/m.size, c.size))
+			}
 			if i == 1 {
 				fmt.Print(goal("wall", ours.wall/m.wall, c.wall), goal("cpu", ours.cpu/m.cpu, c.cpu))
 			}
@@ -144,8 +163,12 @@ func goal(what string, got, want float64) string {
 
 // timed runs a command to its end. CPU time and memory are the kernel's account
 // of it and of every descendant it waited for.
-func timed(ctx context.Context, argv []string) (sample, error) {
+func timed(ctx context.Context, argv []string, userns bool) (sample, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	if userns {
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 65536}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
+	}
 	var tail strings.Builder
 	cmd.Stdout, cmd.Stderr = io.Discard, &tail
 	start := time.Now()
@@ -157,7 +180,7 @@ func timed(ctx context.Context, argv []string) (sample, error) {
 	}
 	ru := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	cpu := time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
-	return sample{wall, cpu.Seconds(), float64(ru.Maxrss) / 1024}, nil
+	return sample{wall, cpu.Seconds(), float64(ru.Maxrss) / 1024, 0}, nil
 }
 
 func medians(all []sample) sample {
@@ -172,7 +195,8 @@ func medians(all []sample) sample {
 		}
 		return (v[len(v)/2-1] + v[len(v)/2]) / 2
 	}
-	return sample{pick(func(s sample) float64 { return s.wall }), pick(func(s sample) float64 { return s.cpu }), pick(func(s sample) float64 { return s.mem })}
+	return sample{pick(func(s sample) float64 { return s.wall }), pick(func(s sample) float64 { return s.cpu }), pick(func(s sample) float64 { return s.mem }),
+		pick(func(s sample) float64 { return s.size })}
 }
 
 // machineMirror reads the Debian mirror from the machine's own apt sources.

@@ -21,7 +21,7 @@ type Options struct {
 	// Compression: Gzip by default.
 	Compression Compression
 	// Level as mksquashfs counts it: gzip 1 to 9, zstd 1 to 22, lz4 1 or, for its high
-	// compression, 2. 0 is mksquashfs's default: gzip 9, zstd 15, lz4 1. xz has none.
+	// compression, 2. 0 is the default: gzip 9, zstd 3, lz4 1. xz has none.
 	Level int
 	// BlockSize in bytes, a power of two from 4 KiB to 1 MiB; 128 KiB by default.
 	BlockSize int
