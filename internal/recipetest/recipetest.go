@@ -13,9 +13,9 @@ import (
 	"github.com/cfbuild/cfbuild/site"
 )
 
-// Lab is the public site with a laboratory's own mirrors, indexes, authorities and
-// keys in front. The certificates are text; that they are sound is the site's
-// business.
+// Lab is the public site with a laboratory's own mirrors, authorities and keys in
+// front, and two language indexes of each kind that are not public. The certificates
+// are text; that they are sound is the site's business.
 func Lab() site.Site {
 	pem := func(fill string) []byte {
 		return []byte("-----BEGIN CERTIFICATE-----\n" + strings.Repeat(fill, 64) + "\nshort\n-----END CERTIFICATE-----\n")
@@ -25,12 +25,12 @@ func Lab() site.Site {
 	for repo, list := range s.Mirrors {
 		s.Mirrors[repo] = append([]site.Mirror{{URL: "https://near.example/" + repo}, {URL: "http://build.example/" + repo, BuildOnly: true}}, list...)
 	}
-	for kind, list := range s.Indexes {
+	for kind := range s.Indexes { // none of the public ones, which are the site's to know
 		path := "/" + kind
 		if kind == "pypi" {
 			path += "/simple"
 		}
-		s.Indexes[kind] = append([]site.Mirror{{URL: "https://near.example" + path}}, list...)
+		s.Indexes[kind] = []site.Mirror{{URL: "https://near.example" + path}, {URL: "https://far.example" + path}}
 	}
 	s.CAs = []site.Certificate{{Name: "lab-root", PEM: pem("A")}, {Name: "other", PEM: pem("B")}, {Name: "quiet", PEM: pem("C"), BuildOnly: true}}
 	s.Keyrings = map[string]site.Keyring{

@@ -77,7 +77,7 @@ func TestCondarc(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.ChannelAlias != "https://near.example/conda" || fmt.Sprint(got.Channels) != "[conda-forge]" || got.SSLVerify != paths.Bundle ||
-		fmt.Sprint(got.MirroredChannels["conda-forge"]) != "[https://near.example/conda/conda-forge https://conda.anaconda.org/conda-forge]" {
+		fmt.Sprint(got.MirroredChannels["conda-forge"]) != "[https://near.example/conda/conda-forge https://far.example/conda/conda-forge]" {
 		t.Errorf("%+v", got)
 	}
 }
