@@ -53,6 +53,11 @@ type Request struct {
 	Epoch time.Time
 	// NoCache runs every step.
 	NoCache bool
+	// CacheFrom are asked for the results of steps that this machine's own cache
+	// lacks; one that is gone or broken is a warning, and the step runs. CacheTo get
+	// the results of all steps once the image is whole; a failure there is a warning
+	// too, for the image is done.
+	CacheFrom, CacheTo []CacheRef
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
 	// Events may be nil.
