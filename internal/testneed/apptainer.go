@@ -13,5 +13,5 @@ func Apptainer(t testing.TB, script string) string {
 	for _, p := range []string{"patchelf", "squashfuse", "mksquashfs"} {
 		Program(t, p)
 	}
-	return filepath.Join(kept(t, "apptainer", script), "usr/bin/apptainer")
+	return filepath.Join(Kept(t, "apptainer", byScript(script)), "usr/bin/apptainer")
 }

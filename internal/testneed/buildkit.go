@@ -8,5 +8,5 @@ import "testing"
 func BuildKit(t testing.TB, script string) string {
 	t.Helper()
 	Program(t, "gcc")
-	return kept(t, "buildkit", script)
+	return Kept(t, "buildkit", byScript(script))
 }

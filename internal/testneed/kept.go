@@ -11,9 +11,10 @@ import (
 	"github.com/cfbuild/cfbuild/internal/filelock"
 )
 
-// kept gives a directory that a script fills once for all runs of the tests, and brings up
-// to date at each: outside the checkout, readable by all users.
-func kept(t testing.TB, name, script string) string {
+// Kept gives a directory that fill makes once for all runs of the tests and brings up to
+// date at each, one at a time: outside the checkout, readable by all users. What fill lacks
+// skips the test.
+func Kept(t testing.TB, name string, fill func(dir string) error) string {
 	t.Helper()
 	base := fmt.Sprintf("/var/tmp/cfbuild-test-%d", os.Getuid())
 	if err := os.Mkdir(base, 0o755); err != nil && !os.IsExist(err) {
@@ -30,8 +31,18 @@ func kept(t testing.TB, name, script string) string {
 		t.Fatal(err)
 	}
 	defer unlock()
-	if out, err := exec.Command(script, dir).CombinedOutput(); err != nil {
-		Skip(t, fmt.Sprintf("no %s: %v\n%s", name, err, out))
+	if err := fill(dir); err != nil {
+		Skip(t, fmt.Sprintf("no %s: %v", name, err))
 	}
 	return dir
+}
+
+// byScript fills a directory with a script.
+func byScript(script string) func(dir string) error {
+	return func(dir string) error {
+		if out, err := exec.Command(script, dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w\n%s", err, out)
+		}
+		return nil
+	}
 }
