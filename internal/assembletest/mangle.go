@@ -128,6 +128,23 @@ func (m *mangler) members() []Member {
 		}
 	}
 	m.rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	// Where something else gives way to a directory, that comes before what is in it.
+	replaced := func(o Member) bool {
+		old, ok := m.below.Lookup(o.Name)
+		return o.Typeflag == tar.TypeDir && ok && old.Type != rootfs.Dir
+	}
+	slices.SortStableFunc(out, func(a, b Member) int {
+		x, y := replaced(a), replaced(b)
+		switch {
+		case x && y:
+			return strings.Compare(path.Clean("/"+a.Name), path.Clean("/"+b.Name))
+		case x:
+			return -1
+		case y:
+			return 1
+		}
+		return 0
+	})
 	first := map[int]string{}
 	var all []Member
 	for _, o := range out {
