@@ -47,6 +47,7 @@ var table = []struct {
 	{room: "cmd/cli/...", may: []string{"cmd/cli/...", "pipelines/...", "site", "recipes/...", "bootstrap", "builders", "publishers/...", "ci/...", "lint/...", "imagetest/..."}},
 	{room: "cmd/cfbuild", may: []string{"..."}},
 	{room: "internal/bench/...", may: []string{"..."}},
+	{room: "internal/dockerdtest", may: []string{"pipelines", "site", "bootstrap/..."}},
 	{room: "internal/...", may: []string{"pipelines", "site", "builders"}},
 	{room: "examples/...", may: []string{"..."}},
 }
