@@ -108,7 +108,7 @@ func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o
 	}
 	defer fs.Close()
 	r := Result{Arch: c.Architecture}
-	b := builder{layout: l, manifest: d, config: c, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
+	b := builder{layout: l, manifest: d, m: m, config: c, o: o, out: fs, add: a, r: &r}
 	if err := b.run(ctx); err != nil {
 		return Result{}, err
 	}
