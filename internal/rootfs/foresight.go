@@ -39,7 +39,7 @@ func (f *Foresight) layer(ctx context.Context, l *oci.Layout, d v1.Descriptor, n
 		return
 	}
 	defer file.Close()
-	plain, err := unpacker(file)
+	plain, err := oci.Decompress(file)
 	if err != nil {
 		return
 	}
@@ -52,7 +52,7 @@ func (f *Foresight) layer(ctx context.Context, l *oci.Layout, d v1.Descriptor, n
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
-		name, err := clean(h.Name)
+		name, err := oci.CleanName(h.Name)
 		if err != nil {
 			return
 		}
@@ -63,11 +63,11 @@ func (f *Foresight) layer(ctx context.Context, l *oci.Layout, d v1.Descriptor, n
 func (f *Foresight) add(name string, isDir bool, nth int) {
 	dir, base := path.Split(name)
 	dir = path.Clean(dir)
-	gone, ok := strings.CutPrefix(base, whiteout)
+	gone, ok := strings.CutPrefix(base, oci.Whiteout)
 	switch {
-	case base == opaque:
+	case base == oci.WhiteoutOpaque:
 		f.covered[dir] = nth
-	case strings.HasPrefix(base, whiteoutMeta):
+	case strings.HasPrefix(base, oci.WhiteoutMeta):
 	case ok:
 		name = path.Join(dir, gone)
 		f.stated[name], f.covered[name] = nth, nth

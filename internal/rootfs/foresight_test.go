@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"path"
 	"testing"
+
+	"github.com/cfbuild/cfbuild/internal/oci"
 )
 
 // What is foreseen of layers without hard links, names once in each, is what comes.
@@ -34,9 +36,9 @@ func TestForesight(t *testing.T) {
 				case 1:
 					hs = append(hs, link(p, "x"))
 				case 2:
-					hs = append(hs, file(d+whiteout+base, ""))
+					hs = append(hs, file(d+oci.Whiteout+base, ""))
 				case 3:
-					hs = append(hs, file(d+opaque, ""))
+					hs = append(hs, file(d+oci.WhiteoutOpaque, ""))
 				default:
 					hs = append(hs, file(p, p))
 				}
