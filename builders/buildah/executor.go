@@ -97,7 +97,7 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 	}
 	for i := range m.groups {
 		x.fromCache(gs[i])
-		x.compress(final && !gs[i].bare(), m.groups[i])
+		x.compress(final && !gs[i].bare, m.groups[i])
 	}
 	before := 0
 	for i, g := range gs {
@@ -116,7 +116,7 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 			}
 			m.groups = append(m.groups, r)
 			m.top = r.Layer
-			x.compress(final && !g.bare(), r)
+			x.compress(final && !g.bare, r)
 		}
 		before += len(g.steps)
 	}
@@ -169,7 +169,7 @@ func (x *executor) keyed(ctx context.Context, key string, n pipelines.Node, anew
 
 // runGroup makes one layer. before is how many steps of the state lie below it.
 func (x *executor) runGroup(ctx context.Context, s state, before int, g group, parent string) (_ record, err error) {
-	if g.bare() {
+	if g.bare {
 		for _, st := range g.steps {
 			x.c.event(st.node, pipelines.EventStart, "")
 			x.c.event(st.node, pipelines.EventDone, "")

@@ -64,8 +64,13 @@ func Decompress(r io.Reader) (io.ReadCloser, error) {
 		}
 		return z.IOReadCloser(), nil
 	}
-	return io.NopCloser(b), nil
+	return plain{b}, nil
 }
+
+// plain is an archive that came without compression.
+type plain struct{ io.Reader }
+
+func (plain) Close() error { return nil }
 
 // LayerReader reads a layer's archive; another goroutine decompresses. What it read
 // is to be trusted once [LayerReader.Finish] says so.
@@ -114,6 +119,12 @@ func (r *LayerReader) Read(p []byte) (int, error) { return r.whole.Read(p) }
 
 // Bytes that were read of the archive.
 func (r *LayerReader) Bytes() int64 { return r.whole.n }
+
+// Compressed says whether the blob is something else than the archive itself.
+func (r *LayerReader) Compressed() bool {
+	_, is := r.plain.(plain)
+	return !is
+}
 
 // DiffID is the digest of the archive, after Finish.
 func (r *LayerReader) DiffID() digest.Digest { return r.whole.d.Digest() }
