@@ -43,7 +43,7 @@ func (st *store) blobOf(r record, epoch time.Time) (blob, error) {
 	if err != nil {
 		return blob{}, err
 	}
-	meta := filepath.Join(st.dir, "meta", r.Layer+"-"+strconv.FormatInt(epoch.Unix(), 10))
+	meta := st.blobMeta(r.Layer, epoch)
 	var b blob
 	if readJSON(meta, &b) && (b.Empty || hasBlob(l, b.Digest, b.Size)) {
 		return b, nil
@@ -52,6 +52,11 @@ func (st *store) blobOf(r record, epoch time.Time) (blob, error) {
 		return blob{}, fmt.Errorf("layer: %w", err)
 	}
 	return b, writeJSON(meta, b)
+}
+
+// blobMeta is where the blob of a layer is kept in mind.
+func (st *store) blobMeta(layer string, epoch time.Time) string {
+	return filepath.Join(st.dir, "meta", layer+"-"+strconv.FormatInt(epoch.Unix(), 10))
 }
 
 func hasBlob(l *oci.Layout, d digest.Digest, size int64) bool {

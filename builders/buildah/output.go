@@ -97,11 +97,9 @@ func (x *executor) writeImage(l *oci.Layout, s state, m made) (v1.Descriptor, er
 		return v1.Descriptor{}, err
 	}
 	for i, g := range s.groups() {
-		b := blob{Empty: true}
-		if !g.bare() {
-			if b, err = x.st.blobOf(m.groups[i], x.epoch); err != nil {
-				return v1.Descriptor{}, err
-			}
+		b, err := x.blobAt(g, m, i)
+		if err != nil {
+			return v1.Descriptor{}, err
 		}
 		if !b.Empty {
 			if err := l.LinkBlob(shared.BlobPath(b.Digest), b.Digest); err != nil {
@@ -127,6 +125,17 @@ func (x *executor) writeImage(l *oci.Layout, s state, m made) (v1.Descriptor, er
 		return v1.Descriptor{}, err
 	}
 	return l.PutJSON(v1.MediaTypeImageManifest, man)
+}
+
+// blobAt gives the blob of a state's group.
+func (x *executor) blobAt(g group, m made, i int) (blob, error) {
+	switch {
+	case g.bare():
+		return blob{Empty: true}, nil
+	case m.blobs != nil:
+		return m.blobs[i], nil
+	}
+	return x.st.blobOf(m.groups[i], x.epoch)
 }
 
 // baseBlob puts a base layer into the output as it came; one that came without

@@ -66,7 +66,8 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 		return pipelines.Artifact{}, err
 	}
 	if _, err := e.Builder.Build(ctx, builders.Request{Job: job.ID, Graph: low.graph, Site: e.Site, Secrets: e.Secrets,
-		Output: tmp, Epoch: low.epoch, NoCache: e.NoCache, Keep: e.Keep, Events: ev}); err != nil {
+		Output: tmp, Epoch: low.epoch, NoCache: e.NoCache, Keep: e.Keep, Events: ev,
+		CacheFrom: e.keyed(e.CacheFrom, job), CacheTo: e.keyed(e.CacheTo, job), Credentials: e.Credentials, AuthFile: e.AuthFile}); err != nil {
 		os.RemoveAll(tmp)
 		return pipelines.Artifact{}, err
 	}
@@ -77,6 +78,15 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 		return pipelines.Artifact{}, err
 	}
 	return found(job, path)
+}
+
+// keyed are a job's own places in caches.
+func (e *Engine) keyed(refs []builders.CacheRef, job pipelines.Job) []builders.CacheRef {
+	var out []builders.CacheRef
+	for _, r := range refs {
+		out = append(out, r.Keyed(job.Target, job.Platform, e.Builder.Name()))
+	}
+	return out
 }
 
 // found reads the artifact at path, which must be whole: every blob there with
