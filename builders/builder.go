@@ -76,6 +76,8 @@ type Result struct {
 	Size   int64
 	// Steps that ran, and that came from the step cache.
 	Ran, Cached int
+	// Exported: how many of the request's CacheTo hold the results now.
+	Exported int
 }
 
 // Capabilities is what a builder can do.

@@ -18,20 +18,24 @@ type cacheTo struct {
 }
 
 // export keeps the results of steps in caches, now that the image is whole. That
-// something failed is said and nothing else.
-func (x *executor) export(ctx context.Context, final state, m made) {
+// something failed is said and nothing else; it gives how many caches have them.
+func (x *executor) export(ctx context.Context, final state, m made) (done int) {
 	if len(x.to) == 0 || ctx.Err() != nil {
-		return
+		return 0
 	}
 	if x.st.single {
 		x.c.note(pipelines.EventWarning, "nothing is kept in caches: with one user id only, files lack their owners (%s)", singleIDFix())
-		return
+		return 0
 	}
 	for _, t := range x.to {
-		if err := x.exportTo(ctx, t, final, m); err != nil && ctx.Err() == nil {
+		err := x.exportTo(ctx, t, final, m)
+		if err == nil {
+			done++
+		} else if ctx.Err() == nil {
 			x.warnCache(t.place, "does not keep the results of steps", err)
 		}
 	}
+	return done
 }
 
 func (x *executor) exportTo(ctx context.Context, t cacheTo, final state, m made) error {

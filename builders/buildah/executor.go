@@ -70,7 +70,7 @@ func (x *executor) build(ctx context.Context) (builders.Result, error) {
 		return builders.Result{}, x.space(fmt.Errorf("output: %w", err))
 	}
 	res.Ran, res.Cached = x.ran, x.cached
-	x.export(ctx, final, m)
+	res.Exported = x.export(ctx, final, m)
 	return res, nil
 }
 
