@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -23,7 +22,7 @@ type builder struct {
 	m        v1.Manifest
 	config   v1.Image
 	o        Options
-	out      *os.File
+	out      squashfs.File
 	add      *additions
 	r        *Result
 
