@@ -163,7 +163,9 @@ func (m *mangler) members() []Member {
 	return all
 }
 
-func (m *mangler) now() time.Time { return m.epoch.Add(time.Duration(1+m.rng.IntN(1e9)) * time.Millisecond) }
+func (m *mangler) now() time.Time {
+	return m.epoch.Add(time.Duration(1+m.rng.IntN(1e9)) * time.Millisecond)
+}
 
 func (m *mangler) name(p string) string {
 	return []string{"", "./", "/"}[m.rng.IntN(3)] + strings.TrimPrefix(p, "/")
