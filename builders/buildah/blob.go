@@ -23,7 +23,7 @@ func (st *store) blobOf(r record, epoch time.Time) (assemble.Layer, error) {
 	if err != nil {
 		return assemble.Layer{}, err
 	}
-	meta := filepath.Join(st.dir, "meta", r.Layer+"-"+strconv.FormatInt(epoch.Unix(), 10))
+	meta := st.blobMeta(r.Layer, epoch)
 	var b assemble.Layer
 	if atomicfile.ReadJSON(meta, &b) && (b.Empty || l.Has(b.Digest, b.Size)) {
 		return b, nil
@@ -32,6 +32,11 @@ func (st *store) blobOf(r record, epoch time.Time) (assemble.Layer, error) {
 		return assemble.Layer{}, fmt.Errorf("layer: %w", err)
 	}
 	return b, atomicfile.WriteJSON(meta, b)
+}
+
+// blobMeta is where the blob of a layer is kept in mind.
+func (st *store) blobMeta(layer string, epoch time.Time) string {
+	return filepath.Join(st.dir, "meta", layer+"-"+strconv.FormatInt(epoch.Unix(), 10))
 }
 
 func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ assemble.Layer, err error) {

@@ -23,6 +23,9 @@ type record struct {
 	// Started is when the making began, in Unix seconds on this machine's
 	// clock: later time stamps in the layer are ours and not the author's.
 	Started int64 `json:"started"`
+	// Epoch, Unix seconds, when the layer's time stamps are those of one epoch only:
+	// it came from a cache.
+	Epoch *int64 `json:"epoch,omitempty"`
 }
 
 func (st *store) indexPath(key string) string { return filepath.Join(st.dir, "index", st.driver, key) }

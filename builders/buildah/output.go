@@ -31,18 +31,28 @@ func (x *executor) writeImage(l *oci.Layout, s state, m made) (v1.Descriptor, er
 	x.press.Wait()
 	var groups []assemble.Made
 	for i, g := range s.groups() {
-		made := assemble.Made{Layer: assemble.Layer{Empty: true}}
+		layer, err := x.blobAt(g, m, i)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		made := assemble.Made{Layer: layer}
 		for _, st := range g.steps {
 			made.Nodes = append(made.Nodes, st.node)
-		}
-		if !g.bare {
-			if made.Layer, err = x.st.blobOf(m.groups[i], x.epoch); err != nil {
-				return v1.Descriptor{}, err
-			}
 		}
 		groups = append(groups, made)
 	}
 	return assemble.Put(l, blobs, x.r.Graph.Platform, x.epoch, s.src.base(), groups)
+}
+
+// blobAt gives the blob of a state's group.
+func (x *executor) blobAt(g group, m made, i int) (assemble.Layer, error) {
+	switch {
+	case g.bare:
+		return assemble.Layer{Empty: true}, nil
+	case m.blobs != nil:
+		return m.blobs[i], nil
+	}
+	return x.st.blobOf(m.groups[i], x.epoch)
 }
 
 // base is what the image stands on; nil is nothing.

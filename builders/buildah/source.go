@@ -73,7 +73,7 @@ func (x *executor) unpack(ctx context.Context, src source) (top string, err erro
 			chain = digest.FromString(chain.String() + " " + img.DiffIDs[i].String())
 		}
 		key := keyOf("chain", chain)
-		r, made, err := x.keyed(ctx, key, src.node, false, func() (record, error) {
+		r, made, err := x.keyed(ctx, key, src.node, func(record) bool { return true }, func() (record, error) {
 			if !worked {
 				worked = true
 				x.c.event(src.node, pipelines.EventStart, "")
@@ -94,12 +94,14 @@ func (x *executor) unpack(ctx context.Context, src source) (top string, err erro
 	return top, nil
 }
 
-func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) (_ record, err error) {
-	f, err := os.Open(l.BlobPath(d.Digest))
-	if err != nil {
-		return record{}, err
-	}
-	defer f.Close()
+func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) (record, error) {
+	return x.fill(key, record{Parent: parent, Started: farFuture}, func(_, target string) error {
+		return x.unpackBlob(ctx, target, parent != "", l, d, diffID)
+	})
+}
+
+// fill makes a layer on r.Parent that put fills, and records it under a key.
+func (x *executor) fill(key string, r record, put func(layer, target string) error) (_ record, err error) {
 	layers, err := x.st.layers()
 	if err != nil {
 		return record{}, err
@@ -113,20 +115,35 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 			err = errors.Join(err, w.drop())
 		}
 	}()
-	if _, err := layers.CreateLayer(w.layer, parent, nil, "", true, nil); err != nil {
+	if _, err := layers.CreateLayer(w.layer, r.Parent, nil, "", true, nil); err != nil {
 		return record{}, fmt.Errorf("storage: %w", err)
 	}
 	// A layer with none below needs no mount to be filled.
 	target, done := layerPath(x.st.dir, x.st.driver, w.layer), func() error { return nil }
-	if parent != "" {
+	if r.Parent != "" {
 		if target, done, err = x.st.view(w.layer, true); err != nil {
 			return record{}, err
 		}
 	} else if err := os.Chmod(target, 0o755); err != nil {
 		return record{}, err
 	}
+	if err := errors.Join(put(w.layer, target), done()); err != nil {
+		return record{}, err
+	}
+	r.Layer = w.layer
+	return r, w.done(key, r)
+}
+
+// unpackBlob unpacks a layer and verifies both of its digests. below: the target
+// shows layers below.
+func (x *executor) unpackBlob(ctx context.Context, target string, below bool, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) error {
+	f, err := os.Open(l.BlobPath(d.Digest))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	in := readAhead(contextReader{ctx, f}, d.MediaType, d.Digest.Verifier(), diffID.Verifier())
-	err = unpackTar(in, root(target), parent != "", x.st.single)
+	err = unpackTar(in, root(target), below, x.st.single)
 	// What follows the archive's end belongs to the digests too.
 	_, rerr := io.Copy(io.Discard, in)
 	in.Close()
@@ -134,11 +151,10 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 	if errors.Is(rerr, errDigest) {
 		err = nil
 	}
-	if err = errors.Join(rerr, err, done()); err != nil {
-		return record{}, fmt.Errorf("layer %s: %w", d.Digest, err)
+	if err = errors.Join(rerr, err); err != nil {
+		return fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
-	r := record{Layer: w.layer, Parent: parent, Started: farFuture}
-	return r, w.done(key, r)
+	return nil
 }
 
 // farFuture: no time stamp of a base layer counts as made here.

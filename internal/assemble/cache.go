@@ -61,8 +61,12 @@ func used(path string) {
 }
 
 func (c *cache) hasItems(s source) bool {
-	_, err := os.Stat(itemsPath(c.dir, s.diff, s.desc.Digest))
-	return err == nil
+	p := itemsPath(c.dir, s.diff, s.desc.Digest)
+	if _, err := os.Stat(p); err != nil {
+		return false
+	}
+	used(p)
+	return true
 }
 
 func (c *cache) items(s source) ([]item, bool) {
@@ -88,7 +92,19 @@ func (c *cache) layer(key string) (Layer, bool) {
 	return l, true
 }
 
+// keepLayer notes a layer once its blob is on disk: only its size is looked at later.
 func (c *cache) keepLayer(key string, l Layer) error {
+	if !l.Empty {
+		f, err := os.Open(c.blobs.BlobPath(l.Digest))
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
 	return atomicfile.WriteJSON(filepath.Join(c.dir, "meta", key), l)
 }
 

@@ -88,7 +88,18 @@ func Write(ctx context.Context, s Spec) (builders.Result, error) {
 	if s.TempDir == "" {
 		s.TempDir = s.Cache
 	}
+	for {
+		res, err := write(ctx, s, c)
+		// A blob that rotted in the cache is gone now, and made again.
+		if !errors.Is(err, errRotten) {
+			return res, err
+		}
+	}
+}
+
+func write(ctx context.Context, s Spec, c *cache) (builders.Result, error) {
 	a := &assembly{s: s, c: c, below: emptyTree()}
+	var err error
 	if s.Base != nil {
 		if a.base, err = OpenImage(s.Base.Layout, s.Base.Desc, s.Platform); err != nil {
 			return builders.Result{}, fmt.Errorf("base: %w", err)
@@ -117,6 +128,8 @@ func Write(ctx context.Context, s Spec) (builders.Result, error) {
 		return Put(l, c.blobs, s.Platform, s.Epoch, a.base, groups)
 	})
 }
+
+var errRotten = errors.New("a kept layer is no longer what it was")
 
 // assembly is one image being made.
 type assembly struct {
@@ -175,6 +188,11 @@ func (a *assembly) tree(ctx context.Context) (*tree, error) {
 				var err error
 				if s.items, err = s.read(ctx, nil); err == nil {
 					err = a.c.keepItems(*s)
+				}
+				if errors.Is(err, oci.ErrCorrupt) && s.layout == a.c.blobs.Layout {
+					if rerr := os.Remove(s.layout.BlobPath(s.desc.Digest)); rerr == nil {
+						return nil, errRotten
+					}
 				}
 				if err != nil {
 					return nil, fmt.Errorf("layer %s below: %w", s.desc.Digest, err)

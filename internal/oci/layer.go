@@ -10,7 +10,7 @@ import (
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/cfbuild/cfbuild/internal/gunzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -56,7 +56,11 @@ func Decompress(r io.Reader) (io.ReadCloser, error) {
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return gzip.NewReader(b)
+		z, err := gunzip.NewReader(b)
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(z), nil
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(1<<30))
 		if err != nil {

@@ -107,7 +107,7 @@ func (d *dialer) ofPeer(err error, first []byte) *Error {
 	case silent && d.addr.Kind == Unix, silent && d.addr.Kind == TCP:
 		return &Error{Problem: NotBuildKit, Reason: "the connection was closed without an answer", Fix: "is it buildkitd that listens there?"}
 	case len(first) > 0 && !bytes.HasPrefix(first, []byte{0, 0}) && (d.addr.Kind == Unix || d.addr.Kind == TCP): // an HTTP/2 frame is shorter than 64 KiB
-		return &Error{Problem: NotBuildKit, Reason: fmt.Sprintf("something else than BuildKit answers there: %q", first), Fix: "name the socket or port of buildkitd"}
+		return &Error{Problem: NotBuildKit, Reason: fmt.Sprintf("something else than BuildKit answers there: %q", first[:min(len(first), 16)]), Fix: "name the socket or port of buildkitd"}
 	}
 	return nil
 }
@@ -141,10 +141,14 @@ func (d *dialer) ofNetwork(err error, _ []byte) *Error {
 }
 
 // ofHelper knows what ssh, docker, podman and kubectl say.
-func (d *dialer) ofHelper(err error, _ []byte) *Error {
+func (d *dialer) ofHelper(err error, first []byte) *Error {
 	p, ok := programs[d.addr.Kind]
 	if !ok {
 		return nil
+	}
+	if len(first) > 0 && first[0] >= ' ' { // no frame: docker exec fails on stdout
+		said, _, _ := strings.Cut(string(first), "\n")
+		return &Error{Problem: HelperFailed, Reason: p.name + ": " + strings.TrimSpace(said), Fix: p.advice(said)}
 	}
 	if errors.Is(err, exec.ErrNotFound) {
 		return &Error{Problem: NoHelper, Reason: p.name + " is not installed", Fix: p.install}
@@ -164,14 +168,11 @@ func (d *dialer) ofHelper(err error, _ []byte) *Error {
 	if lines := strings.Split(strings.TrimSpace(stderr), "\n"); lines[0] != "" {
 		said = strings.TrimSpace(lines[len(lines)-1])
 	}
-	fix := "try it by hand: " + p.try
-	for _, k := range known {
-		if strings.Contains(strings.ToLower(stderr), k.text) || strings.Contains(err.Error(), "exit status 127") && k.text == "not found" {
-			fix = k.fix
-			break
-		}
+	fix := p.advice(stderr)
+	if strings.Contains(err.Error(), "exit status 127") { // sh(1): no such command
+		fix = p.advice("not found")
 	}
-	return &Error{Problem: HelperFailed, Reason: p.name + ": " + said, Fix: fix}
+	return &Error{Problem: HelperFailed, Reason: p.name + ": " + strings.TrimPrefix(said, p.name+": "), Fix: fix}
 }
 
 func (d *dialer) authorities() string {

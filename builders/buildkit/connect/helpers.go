@@ -5,11 +5,14 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
-// programs that helpers run, and what to try by hand.
-var programs = map[Kind]struct{ name, install, try string }{
+// helper is a program that connects, how to install it and what to try by hand.
+type helper struct{ name, install, try string }
+
+var programs = map[Kind]helper{
 	SSH:             {"ssh", "install it: sudo apt-get install openssh-client", "ssh HOST buildctl dial-stdio"},
 	DockerContainer: {"docker", "install Docker's command line: sudo apt-get install docker.io", "docker exec -i NAME buildctl debug info"},
 	PodmanContainer: {"podman", "install it: sudo apt-get install podman", "podman exec -i NAME buildctl debug info"},
@@ -24,8 +27,8 @@ var known = []struct{ text, fix string }{
 	{"could not resolve hostname", "is the name right?"},
 	{"buildkitd.sock", "start buildkitd there, or name its socket: ssh://HOST/PATH/buildkitd.sock; its user must be in the socket's group"},
 	{"cannot connect to the docker daemon", "is Docker running, and DOCKER_HOST right?"},
-	{"no such container", "docker ps lists the containers that run"},
 	{"no container with name or id", "podman ps lists the containers that run"},
+	{"no such container", "docker ps lists the containers that run"},
 	{"is not running", "start the container"},
 	{"container state improper", "start the container"},
 	{"does not exist", "kubectl config get-contexts lists the contexts"},
@@ -33,6 +36,17 @@ var known = []struct{ text, fix string }{
 	{"(notfound)", "kubectl get pods lists the pods; add ?namespace=NAME where it is not the default one"},
 	{"not found", "buildctl must be installed next to the daemon, and be on PATH there"},
 	{"connection refused", "is the host up, and the port right?"},
+}
+
+// advice says what to do about what a helper said.
+func (h helper) advice(said string) string {
+	said = strings.ToLower(said)
+	for _, k := range known {
+		if strings.Contains(said, k.text) {
+			return k.fix
+		}
+	}
+	return "try it by hand: " + h.try
 }
 
 // forSocket says how to come by the right to a socket.

@@ -3,6 +3,7 @@ package connect
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"sync"
 	"syscall"
@@ -35,25 +36,33 @@ func (n *notes) get() (error, []byte) {
 
 // watched is a connection that takes notes. Servers refuse a client's certificate
 // after the handshake (TLS 1.3), and helpers tell what failed when they end: both
-// come out of the first Read.
+// come out of Read, which gRPC may be in while it writes.
 type watched struct {
 	net.Conn
 	note *notes
-	read bool
+
+	mu   sync.Mutex // held while reading
+	some bool       // something was read
+	last error      // of a Read
 }
 
 func (w *watched) Read(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.take(p)
+}
+
+func (w *watched) take(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	var first []byte
-	if !w.read {
-		first = append([]byte{}, p[:min(n, 16)]...)
+	if !w.some {
+		first = append([]byte{}, p[:min(n, 256)]...)
 	}
-	w.read = w.read || n > 0
+	w.some, w.last = w.some || n > 0, err
 	switch {
-	case err == nil:
+	case errors.Is(err, net.ErrClosed), errors.Is(err, fs.ErrClosed): // our own side
+	case err == io.EOF && w.some: // it did answer; gRPC knows more
 		w.note.put(nil, first)
-	case errors.Is(err, net.ErrClosed): // our own side
-	case err == io.EOF && w.read: // it did answer; gRPC knows more
 	default:
 		w.note.put(err, first)
 	}
@@ -65,9 +74,10 @@ func (w *watched) Read(p []byte) (int, error) {
 func (w *watched) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		var b [1]byte
-		if _, last := w.Conn.Read(b[:]); last != nil && !errors.Is(last, net.ErrClosed) {
-			w.note.put(last, nil)
+		w.mu.Lock() // a Read that is on ends by itself now
+		defer w.mu.Unlock()
+		for buf := make([]byte, 4096); w.last == nil; {
+			w.take(buf)
 		}
 	}
 	return n, err
