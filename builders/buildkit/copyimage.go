@@ -12,6 +12,9 @@ import (
 
 // fromImage copies from another image.
 func (c *copyStep) fromImage(ctx context.Context, from state) error {
+	// Files keep the times they have, which the daemon does not look at: this has the
+	// epoch in the operation.
+	c.r.mkdir("/", 0, 0, c.l.epoch)
 	var err error
 	if c.src, err = c.l.sealed(from); err != nil {
 		return err
@@ -67,7 +70,7 @@ func (c *copyStep) fileParents() {
 		if t := c.target(2); c.target(1) == t {
 			dir = path.Clean(t)
 		}
-		c.r.mkdir(dir, c.uid, c.gid)
+		c.r.mkdir(dir, c.uid, c.gid, c.l.epoch)
 	}
 }
 
@@ -81,7 +84,7 @@ func (c *copyStep) directory(ctx context.Context, src, dst string) error {
 	fix := newDir(0o755, 0, 0)
 	if st == nil {
 		if c.o.Mode != 0 {
-			c.r.mkdir(path.Dir(at), c.uid, c.gid)
+			c.r.mkdir(path.Dir(at), c.uid, c.gid, c.l.epoch)
 		} else {
 			c.parents(path.Dir(at))
 		}
@@ -92,7 +95,7 @@ func (c *copyStep) directory(ctx context.Context, src, dst string) error {
 				return err
 			}
 			fix.add(path.Base(at), own)
-			c.r.lay(fix, path.Dir(at))
+			c.r.lay(fix, path.Dir(at), nil)
 		}
 		return nil
 	}
@@ -105,7 +108,7 @@ func (c *copyStep) directory(ctx context.Context, src, dst string) error {
 	}
 	c.r.copy(&c.src, src, at, c.info(llb.CopyInfo{CopyDirContentsOnly: true, ExcludePatterns: m.elsewhere}))
 	if len(fix.below) > 0 {
-		c.r.lay(fix, at)
+		c.r.lay(fix, at, nil)
 	}
 	for i, rel := range m.elsewhere {
 		if err := c.directory(ctx, path.Join(src, m.paths[i]), path.Join(at, m.paths[i])); err != nil {

@@ -38,6 +38,7 @@ func (l *lowering) File(ctx context.Context, n pipelines.Node, base state, o pip
 	}
 	it := &item{kind: tar.TypeReg, mode: int64(o.Mode & 0o7777), data: o.Data}
 	it.uid, it.gid, _ = owner(o.Owner)
+	at := &l.epoch
 	switch {
 	case o.Dir:
 		it.kind, it.data = tar.TypeDir, nil
@@ -51,7 +52,7 @@ func (l *lowering) File(ctx context.Context, n pipelines.Node, base state, o pip
 			if _, st, err := resolve(ctx, t, path.Join(dir, name), false); err != nil {
 				return state{}, failed(n, err)
 			} else if st != nil && isDir(st) {
-				it.mtime = time.Unix(0, st.ModTime)
+				it.mtime, at = time.Unix(0, st.ModTime), nil
 			}
 		}
 	case o.Link != "":
@@ -62,7 +63,7 @@ func (l *lowering) File(ctx context.Context, n pipelines.Node, base state, o pip
 	top := newDir(0o755, 0, 0)
 	top.add(name, it)
 	r := base.open.with(n)
-	r.lay(top, dir)
+	r.lay(top, dir, at)
 	base.open = r
 	return base.then(n), nil
 }
@@ -188,7 +189,7 @@ func (c *copyStep) fromLocal(ctx context.Context, d *localDir) error {
 		}
 		top := newDir(0o755, 0, 0)
 		top.add(f.name, it)
-		c.r.copy(nil, path.Join(c.r.put(top), f.name), c.target(len(all)), c.chown(llb.CopyInfo{}))
+		c.r.copy(nil, path.Join(c.r.put(top), f.name), c.target(len(all)), c.chown(llb.CopyInfo{CreatedTime: &c.l.epoch}))
 	}
 	return nil
 }
@@ -213,7 +214,7 @@ func (c *copyStep) chown(info llb.CopyInfo) llb.CopyInfo {
 // parents makes missing ones where their owner is not root.
 func (c *copyStep) parents(dir string) {
 	if c.uid != 0 || c.gid != 0 {
-		c.r.mkdir(dir, c.uid, c.gid)
+		c.r.mkdir(dir, c.uid, c.gid, c.l.epoch)
 	}
 }
 
@@ -223,7 +224,7 @@ func (c *copyStep) place(ctx context.Context, it *item) error {
 	dst := path.Clean("/" + c.o.Dst)
 	c.parents(path.Dir(dst))
 	if c.to == nil {
-		c.r.lay(it, dst)
+		c.r.lay(it, dst, &c.l.epoch)
 		return nil
 	}
 	at, st, err := resolve(ctx, c.to, dst, true)
@@ -234,7 +235,7 @@ func (c *copyStep) place(ctx context.Context, it *item) error {
 	case st == nil:
 		top := newDir(0o755, 0, 0)
 		top.add(path.Base(at), it)
-		c.r.lay(top, path.Dir(at))
+		c.r.lay(top, path.Dir(at), &c.l.epoch)
 		return nil
 	case !isDir(st):
 		return fmt.Errorf("%s: cannot copy a directory over what is none", dst)
@@ -280,7 +281,7 @@ func (c *copyStep) merge(ctx context.Context, it *item, at string) error {
 	if err := walk(it, at); err != nil {
 		return err
 	}
-	c.r.lay(it, at)
+	c.r.lay(it, at, &c.l.epoch)
 	for _, m := range moved {
 		if err := c.merge(ctx, m.it, m.at); err != nil {
 			return err

@@ -41,9 +41,9 @@ func (l *lowering) before(ctx context.Context, s state) (tree, error) {
 	return l.look.at(ctx, st)
 }
 
-func isDir(st *fstypes.Stat) bool  { return fs.FileMode(st.Mode).IsDir() }
+func isDir(st *fstypes.Stat) bool     { return fs.FileMode(st.Mode).IsDir() }
 func isRegular(st *fstypes.Stat) bool { return fs.FileMode(st.Mode).IsRegular() }
-func isLink(st *fstypes.Stat) bool { return fs.FileMode(st.Mode)&fs.ModeSymlink != 0 }
+func isLink(st *fstypes.Stat) bool    { return fs.FileMode(st.Mode)&fs.ModeSymlink != 0 }
 
 // keep makes a packed directory what one is that is there.
 func keep(it *item, st *fstypes.Stat) {

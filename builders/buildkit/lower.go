@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -52,10 +53,36 @@ type lowering struct {
 	show func(*oci.Layout)
 	pull func(ctx context.Context, n pipelines.Node, o pipelines.Pull) (*assemble.Image, error)
 	look looker
+
+	mu sync.Mutex // the daemon asks while lowering goes on
 	// lent are the files that steps see while they run, by secret.
 	lent map[string][]byte
 	// vertices by the key that their names carry.
 	vertices map[string]*vertex
+}
+
+func newLowering(r *builders.Request, epoch time.Time, packs *oci.Layout) *lowering {
+	return &lowering{r: r, epoch: epoch, packs: packs, lent: map[string][]byte{}, vertices: map[string]*vertex{}}
+}
+
+// note remembers what a key stands for.
+func (l *lowering) note(key string, v *vertex) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.vertices[key] = v
+}
+
+func (l *lowering) vertex(key string) *vertex {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.vertices[key]
+}
+
+// give lends the steps a file, by the name of a secret.
+func (l *lowering) give(id string, b []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lent[id] = b
 }
 
 var _ builders.Lowering[state] = (*lowering)(nil)
@@ -118,7 +145,7 @@ func openLayout(n pipelines.Node, o pipelines.Layout) (*assemble.Image, error) {
 
 func (l *lowering) image(n pipelines.Node, img *assemble.Image) state {
 	l.show(img.Layout)
-	l.vertices[n.ID] = &vertex{nodes: []pipelines.Node{n}, source: true}
+	l.note(n.ID, &vertex{nodes: []pipelines.Node{n}, source: true})
 	if len(img.Manifest.Layers) == 0 {
 		return state{src: source{node: n, image: img}, base: llb.Scratch()}
 	}

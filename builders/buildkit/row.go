@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/moby/buildkit/client/llb"
@@ -67,14 +68,16 @@ func (r *row) copy(from *llb.State, src, dst string, info llb.CopyInfo) {
 	})
 }
 
-// lay copies what a packed directory holds into a directory.
-func (r *row) lay(it *item, dst string) {
-	r.copy(nil, r.put(it), dst, llb.CopyInfo{CopyDirContentsOnly: true})
+// lay copies what a packed directory holds into a directory. at is the time stamp that
+// everything gets; without it each item has its own. The daemon takes a pack that
+// differs in times alone for the same, so the time has to be in the operation.
+func (r *row) lay(it *item, dst string, at *time.Time) {
+	r.copy(nil, r.put(it), dst, llb.CopyInfo{CopyDirContentsOnly: true, CreatedTime: at})
 }
 
 // mkdir makes a directory and its parents.
-func (r *row) mkdir(dir string, uid, gid int) {
-	opts := []llb.MkdirOption{llb.WithParents(true), llb.WithUIDGID(uid, gid)}
+func (r *row) mkdir(dir string, uid, gid int, at time.Time) {
+	opts := []llb.MkdirOption{llb.WithParents(true), llb.WithUIDGID(uid, gid), llb.WithCreatedTime(at)}
 	r.do(func(prev *llb.FileAction, _ llb.State) *llb.FileAction {
 		if prev == nil {
 			return llb.Mkdir(dir, 0o755, opts...)
@@ -119,7 +122,7 @@ func (l *lowering) close(s state, quiet bool) (llb.State, error) {
 		all = a.f(all, packs)
 		v.acts = append(v.acts, a.node)
 	}
-	l.vertices[key] = v
+	l.note(key, v)
 	return s.base.File(all, l.step(key, names(r.nodes), last.Platform)...), nil
 }
 

@@ -81,7 +81,7 @@ func (l *lowering) Run(ctx context.Context, n pipelines.Node, base state, mounts
 	for _, c := range l.step(n.ID, n.Name, n.Platform) {
 		s.add(c)
 	}
-	l.vertices[n.ID] = &vertex{nodes: []pipelines.Node{n}}
+	l.note(n.ID, &vertex{nodes: []pipelines.Node{n}})
 	base.base, base.open = below.Run(s.opts...).Root(), row{}
 	return base.then(n), nil
 }
@@ -129,9 +129,11 @@ func (s *runStep) command(context.Context, *assemble.Config) error {
 			st := s.l.layout(d.Digest, s.n.Platform, "pack", "files of this definition")
 			s.add(llb.AddMount(scriptPath, st, llb.SourcePath("/script"), llb.Readonly))
 		}
+		with := plainShell
 		if s.networked() {
-			args = append([]string{"/bin/sh", "-c", trustedShell, "sh"}, args[1:]...)
+			with = trustedShell
 		}
+		args = append([]string{"/bin/sh", "-c", with, "sh"}, args[1:]...)
 	}
 	s.add(llb.Args(args))
 	s.add(llb.Dir(s.dir))
@@ -224,14 +226,14 @@ func (s *runStep) trust(ctx context.Context, c *assemble.Config) error {
 			}
 			s.add(llb.AddSecret(k, llb.SecretID(id(k)), llb.SecretAsEnv(true), llb.SecretOptional))
 			if len(lent) > 0 {
-				s.l.lent[id(k)] = []byte(vars[k])
+				s.l.give(id(k), []byte(vars[k]))
 			}
 		}
 	}
 	for _, f := range files {
 		s.add(llb.AddSecret(f, llb.SecretID(id(path.Base(f))), llb.SecretFileOpt(0, 0, 0o444), llb.SecretOptional))
 		if b, ok := lent[f]; ok {
-			s.l.lent[id(path.Base(f))] = b
+			s.l.give(id(path.Base(f)), b)
 		}
 	}
 	return nil

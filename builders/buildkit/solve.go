@@ -14,7 +14,6 @@ import (
 
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/assemble"
-	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/moby/buildkit/client"
@@ -60,11 +59,11 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 		final, err := builders.Lower(ctx, x.r.Graph, x.l)
 		return final, nil, err
 	}
-	c, err := x.b.dial(ctx)
+	c, release, err := x.b.client(ctx)
 	if err != nil {
 		return state{}, nil, err
 	}
-	defer c.Close()
+	defer release()
 	if err := x.fits(ctx, c); err != nil {
 		return state{}, nil, err
 	}
@@ -81,7 +80,7 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 		Exports: []client.ExportEntry{{Type: client.ExporterOCI, OutputStore: x.blobs,
 			Attrs: map[string]string{"tar": "false", "compression": x.b.compression(), "oci-mediatypes": "true"}}},
 		OCIStores:     map[string]content.Store{storeID: x.blobs},
-		FrontendAttrs: map[string]string{"platform": oci2string(x.r.Graph.Platform)},
+		FrontendAttrs: map[string]string{"platform": x.r.Graph.Platform.String()},
 		Session:       []session.Attachable{secretsprovider.NewSecretProvider(x)},
 		// The definition and its logs are nobody else's business.
 		Internal: true,
@@ -100,11 +99,11 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 			x.mu.Unlock()
 		}
 		final = s
-		return out, err
+		return out, err // the daemon ends the build with it
 	}, status)
 	watching.Wait()
 	if err != nil {
-		return state{}, nil, x.explain(ctx, err)
+		return state{}, nil, err
 	}
 	layers, err := x.layers(ctx, res)
 	return final, layers, err
@@ -120,8 +119,6 @@ func isWork(n pipelines.Node) bool {
 	}
 	return false
 }
-
-func oci2string(p pipelines.Platform) string { return p.String() }
 
 // lower makes the definition and has it solved.
 func (x *build) lower(ctx context.Context, g gateway.Client, opt client.SolveOpt) (*gateway.Result, state, error) {

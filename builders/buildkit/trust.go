@@ -21,8 +21,12 @@ const lendScript = "/run/cfbuild/lend"
 // trustFiles are what the variables of package steptrust name.
 var trustFiles = []string{steptrust.Merged, steptrust.Lone, steptrust.APT, steptrust.Java}
 
-// trustedShell runs a step's shell, through the script where there is one.
-const trustedShell = `if test -s ` + lendScript + `; then . ` + lendScript + `; else exec /bin/sh "$@"; fi`
+// plainShell runs a step's shell as a process of its own: signals do not end the first
+// process of a container. Both of its outputs are one, so that lines stay in order.
+const plainShell = `/bin/sh "$@" 2>&1; exit $?`
+
+// trustedShell does so through the script, where there is one.
+const trustedShell = `if test -s ` + lendScript + `; then . ` + lendScript + `; fi; ` + plainShell
 
 // maxBundle is what a bundle of authorities may be (bytes); a larger file is
 // something else.
@@ -81,7 +85,6 @@ func script(cas []site.Certificate, root bool) string {
 		fmt.Fprintf(&b, "test \"${%s+set}\" || export %s=%s\n", k, k, quote(vars[k]))
 	}
 	if !root {
-		b.WriteString("exec /bin/sh \"$@\"\n")
 		return b.String()
 	}
 	fmt.Fprintf(&b, "lent=/dev/shm/cfbuild-lent\nbundles=%s\nlone=%s\n", quote(strings.Join(steptrust.Bundles(), " ")), steptrust.Lone)
@@ -101,9 +104,12 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 // lendBody is the part of the script that is always the same. The variable names it
 // uses are not exported, so the step does not see them.
 const lendBody = `for t in cat cp grep ln ls mkdir readlink rm sed sha256sum tail touch; do
-	command -v $t >/dev/null 2>&1 || exec /bin/sh "$@"
+	command -v $t >/dev/null 2>&1 || lent=
 done
-mkdir -m 700 $lent 2>/dev/null || exec /bin/sh "$@"
+if test -z "$lent" || ! mkdir -m 700 $lent 2>/dev/null; then
+	/bin/sh "$@" 2>&1
+	exit $?
+fi
 { echo "$mark"; cat $lone; echo "$end"; } >$lent/block
 i=0
 for f in $bundles; do
@@ -125,7 +131,7 @@ for d in $dirs; do
 		ln -s $lone $d/$h.$n && links="$links $d/$h.$n"
 	done
 done
-/bin/sh "$@"
+/bin/sh "$@" 2>&1
 status=$?
 for l in $links; do
 	test "$(readlink $l 2>/dev/null)" != $lone || rm -f $l
@@ -180,4 +186,3 @@ func (s *runStep) ids(ctx context.Context) (uid, gid int, err error) {
 	}
 	return u.Uid, u.Gid, nil
 }
-
