@@ -58,6 +58,11 @@ type Request struct {
 	// the results of all steps once the image is whole; a failure there is a warning
 	// too, for the image is done.
 	CacheFrom, CacheTo []CacheRef
+	// Credentials by registry host ("registry.example.org:5050"), for the registries
+	// of caches; they win over AuthFile, a docker or podman auth file. Empty: podman's
+	// and docker's usual places.
+	Credentials map[string]Credential
+	AuthFile    string
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
 	// Events may be nil.
@@ -71,6 +76,8 @@ type Result struct {
 	Size   int64
 	// Steps that ran, and that came from the step cache.
 	Ran, Cached int
+	// Exported: how many of the request's CacheTo hold the results now.
+	Exported int
 }
 
 // Capabilities is what a builder can do.
@@ -124,6 +131,9 @@ type Backend struct {
 // Options opens a builder.
 type Options struct {
 	Address string
+	// Getenv reads a variable of the user's environment, "" when it is not set: where
+	// daemons are (BUILDKIT_HOST, DOCKER_HOST, XDG_RUNTIME_DIR). Nil: none is set.
+	Getenv func(string) string
 	// StateDir is where it may keep its storage and caches.
 	StateDir string
 	// Isolation asks for a way to run steps: "" (the backend's choice),

@@ -40,7 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) builders.Builder) {
 		t.Fatalf("cannot run the machine's own platform %s: %v", host, caps.Platforms)
 	}
 	s := &suite{b: b, open: open, caps: caps, p: host, base: busyboxBase(t, host)}
-	for _, c := range slices.Concat(opCases, copyCases, runCases, cacheCases, failureCases, foreignCases, trustCases) {
+	for _, c := range slices.Concat(opCases, copyCases, runCases, cacheCases, failureCases, foreignCases, trustCases, outsideCases) {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 	}
 }

@@ -91,6 +91,13 @@ func (b fakeBuilder) Name() string { return b.name }
 func (b fakeBuilder) Capabilities(context.Context) (builders.Capabilities, error) { return b.caps, nil }
 
 func (b fakeBuilder) Build(ctx context.Context, r builders.Request) (builders.Result, error) {
+	for _, c := range r.CacheFrom {
+		r.Events.Send(pipelines.Event{Kind: pipelines.EventNote, Text: fmt.Sprintf("cache from %s %s", c.Type, c)})
+	}
+	for _, c := range r.CacheTo {
+		host, _, _ := strings.Cut(c.Ref, "/")
+		r.Events.Send(pipelines.Event{Kind: pipelines.EventNote, Text: fmt.Sprintf("cache to %s %s %q as %v", c.Type, c, c.Mode, r.Credentials[host])})
+	}
 	for _, n := range r.Graph.Nodes {
 		run, ok := n.Op.(pipelines.Run)
 		if !ok {
@@ -184,6 +191,13 @@ func (f fakePublisher) Push(_ context.Context, layout, target, repository string
 		media = "application/vnd.docker.distribution.manifest.list.v2+json"
 	}
 	return pipelines.Receipt{Target: target, Ref: repository, Tags: tags, Digest: "sha256:" + strings.Repeat("c", 64), MediaType: media, Pushed: 1234567}, nil
+}
+
+func (fakePublisher) Writable(_ context.Context, repository string) error {
+	if strings.HasPrefix(repository, "readonly.") {
+		return &publishers.PublishError{Ref: repository, Stage: "upload", Err: errors.New("denied")}
+	}
+	return nil
 }
 
 func (fakePublisher) Platforms(_ context.Context, ref string) ([]pipelines.Platform, string, error) {

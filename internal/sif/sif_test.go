@@ -114,6 +114,39 @@ func TestLayersAreFlattened(t *testing.T) {
 	}
 }
 
+// Layers that delete and replace files are read once; a second time only when a hard
+// link keeps what they hide.
+func TestLayersAreReadOnce(t *testing.T) {
+	base := []entry{reg("a/gone", "1"), reg("a/kept", "2"), reg("b/old", "3"), reg("c", "4"), reg("etc/hosts", "5"), reg("d", "6")}
+	top := []entry{reg("a/.wh.gone", ""), reg("b/.wh..wh..opq", ""), reg("b/new", "7"), reg("c", "8"), reg("d/e", "9")}
+	link := entry{tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "a/gone"}, ""}
+	for want, lower := range map[bool][]entry{true: base, false: append(base[:len(base):len(base)], link)} {
+		l, d := image(t, v1.Image{}, archive(t, lower), archive(t, top))
+		m, c, err := l.Image(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add, err := added(c, d, Options{}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		b := builder{layout: l, manifest: d, m: m, config: c, out: out, add: add}
+		_, exact, err := b.write(context.Background(), b.foreseen(context.Background()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.w.Abort()
+		if exact != want {
+			t.Errorf("all that is in the image and nothing else was taken in: %v, want %v", exact, want)
+		}
+	}
+}
+
 // A name that is twice in one layer, and a file of ours that has another name.
 func TestHiddenInOneLayer(t *testing.T) {
 	l, d := image(t, v1.Image{}, archive(t, []entry{

@@ -64,7 +64,7 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	}
 	root, err := b.Make(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, placed(n, err)
 	}
 	if root.Epoch.After(out.epoch) && e.Epoch.IsZero() {
 		out.epoch = root.Epoch
@@ -97,6 +97,21 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	}
 	// A trailing slash: what is in the directory, not the directory.
 	return []pipelines.Op{pipelines.Scratch{}, pipelines.Copy{From: stage, Src: []string{root.Subtree + "/"}, Dst: "/"}}, nil
+}
+
+// placed adds the author's line to an error in what the definition asks for.
+func placed(n pipelines.Node, err error) error {
+	var inv *pipelines.InvalidError
+	if errors.As(err, &inv) {
+		if inv.Where == (pipelines.Position{}) {
+			inv.Where = n.Where
+		}
+		return err
+	}
+	if w := n.Where.String(); w != "" && errors.Is(err, pipelines.ErrInvalid) {
+		return fmt.Errorf("%s: %w", w, err)
+	}
+	return err
 }
 
 // helper is a platform that runs natively where p is emulated.
