@@ -35,15 +35,14 @@ func toml(s site.Site) []byte {
 	// reaches, a step reaches.
 	b.WriteString("insecure-entitlements = [\"network.host\"]\n")
 	type registry struct {
-		mirrors        []string
-		http, insecure bool
+		mirrors  []string
+		insecure bool // plain HTTP or an unverified certificate: buildkitd tries both
 	}
 	all := map[string]registry{}
 	plain := func(location string) {
 		host, _, _ := strings.Cut(location, "/")
 		r := all[host]
-		// buildkitd tries https without verification, then http.
-		r.http, r.insecure = true, true
+		r.insecure = true
 		all[host] = r
 	}
 	for _, r := range s.Registries {
@@ -81,12 +80,8 @@ func toml(s site.Site) []byte {
 			}
 			fmt.Fprintf(&b, "  mirrors = [%s]\n", strings.Join(quoted, ", "))
 		}
-		if r.http {
-			b.WriteString("  http = true\n")
-		}
-		if r.insecure {
-			b.WriteString("  insecure = true\n")
-		}
+		// Said for all: what it does not know and takes for loopback it asks without TLS.
+		fmt.Fprintf(&b, "  http = %v\n  insecure = %v\n", r.insecure, r.insecure)
 	}
 	return b.Bytes()
 }

@@ -151,7 +151,11 @@ func (d *Daemon) Close(ctx context.Context) error {
 		return err
 	}
 	if d.o.Keep == KeepNothing {
-		return errors.Join(d.removeVolume(ctx, d.Volume), d.removeImage(ctx, d.Image))
+		err := d.removeVolume(ctx, d.Volume)
+		if strings.HasPrefix(d.Image, repository+":") { // one that was pulled may be somebody's
+			err = errors.Join(err, d.removeImage(ctx, d.Image))
+		}
+		return err
 	}
 	return nil
 }
@@ -162,7 +166,7 @@ func (d *Daemon) Explain(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if strings.Contains(err.Error(), "no space left on device") {
+	if strings.Contains(strings.ToLower(err.Error()), "no space left on device") {
 		where := "the Docker daemon's disk (its data-root)"
 		if !d.Embedded {
 			where = "the volume " + d.Volume

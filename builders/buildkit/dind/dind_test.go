@@ -15,11 +15,15 @@ import (
 	"time"
 
 	bkclient "github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/llb"
 	"github.com/tonistiigi/fsutil"
 
 	"github.com/cfbuild/cfbuild/internal/buildkitdtest"
 	"github.com/cfbuild/cfbuild/internal/dockerdtest"
+	"github.com/cfbuild/cfbuild/internal/golden"
+	"github.com/cfbuild/cfbuild/internal/registrytest"
 	"github.com/cfbuild/cfbuild/internal/testneed"
+	"github.com/cfbuild/cfbuild/site"
 )
 
 // daemons are the two kinds: one whose BuildKit is of no use, and one whose own is.
@@ -64,8 +68,8 @@ func open(t testing.TB, o Options) *Daemon {
 }
 
 // step solves a build of one step in an image of busybox, and gives its OCI archive and how
-// many vertices were cached.
-func step(ctx context.Context, t testing.TB, d *Daemon, script string) (archive []byte, cached int, err error) {
+// many vertices were cached. Data is appended to busybox.
+func step(ctx context.Context, t testing.TB, d *Daemon, script string, data ...[]byte) (archive []byte, cached int, err error) {
 	t.Helper()
 	testneed.Program(t, "busybox")
 	busybox, err := os.ReadFile("/bin/busybox")
@@ -76,6 +80,11 @@ func step(ctx context.Context, t testing.TB, d *Daemon, script string) (archive 
 	for name, b := range map[string][]byte{"busybox": busybox,
 		"Dockerfile": []byte("FROM scratch\nCOPY busybox /bin/busybox\nSHELL [\"/bin/busybox\", \"sh\", \"-c\"]\nRUN --network=host " + script + "\n")} {
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range data {
+		if err := os.WriteFile(filepath.Join(dir, "busybox"), append(busybox, b...), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -327,5 +336,107 @@ func TestKeepAndSettings(t *testing.T) {
 	}
 	if got := docker(t, dockerd, "volume", "ls", "-q"); got != first.Volume {
 		t.Errorf("volumes: %q", got)
+	}
+}
+
+// Where there are no programs, the daemon pulls an image of BuildKit.
+func TestPulledImage(t *testing.T) {
+	reg := registrytest.Start(t)
+	dockerd := dockerdtest.Start(t, dockerdtest.Options{})
+	o := options(t, dockerd)
+	o.Keep = KeepState
+	d := open(t, o)
+	ref := reg.Host() + "/moby/buildkit:" + Version
+	docker(t, dockerd, "tag", d.Image, ref)
+	docker(t, dockerd, "push", ref)
+	if err := d.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	docker(t, dockerd, "rmi", "-f", d.Image, ref)
+
+	o.Programs, o.Named = nil, false
+	// The default image comes from the site's cache.
+	o.Site = site.Site{Registries: []site.Registry{{Prefix: "docker.io", Mirrors: []site.RegistryMirror{{Location: "127.0.0.1:1"}, {Location: reg.Host()}}}}}
+	pulled := open(t, o)
+	if pulled.Image != ref || pulled.Volume != d.Volume {
+		t.Errorf("%+v", pulled)
+	}
+	if _, _, err := step(t.Context(), t, pulled, "/bin/busybox true"); err != nil {
+		t.Error(err)
+	}
+	if err := pulled.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	o.Image = reg.Host() + "/not/there:1"
+	_, err := Open(t.Context(), o)
+	refused(t, err, NoPrograms, "not/there:1", "binaries=DIR")
+}
+
+// The site's authorities and registries count in our BuildKit.
+func TestSite(t *testing.T) {
+	reg := registrytest.Start(t, registrytest.TLS())
+	dockerd := dockerdtest.Start(t, dockerdtest.Options{})
+	o := options(t, dockerd)
+	o.Keep = KeepState
+	push := func(o Options) error {
+		d := open(t, o)
+		c, err := bkclient.New(t.Context(), Authority, d.ClientOpts()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		def, err := llb.Scratch().File(llb.Mkfile("/f", 0o644, []byte("f"))).Marshal(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Solve(t.Context(), def, bkclient.SolveOpt{Exports: []bkclient.ExportEntry{{Type: bkclient.ExporterImage,
+			Attrs: map[string]string{"name": reg.Host() + "/made:1", "push": "true"}}}}, nil)
+		c.Close()
+		if err := d.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		return err
+	}
+	// Named, it is asked with TLS although it is on the loopback; and TLS is verified.
+	o.Site.Registries = []site.Registry{{Prefix: reg.Host()}}
+	if err := push(o); err == nil || !strings.Contains(err.Error(), "unknown authority") {
+		t.Errorf("without the CA: %v", err)
+	}
+	o.Site.CAs = []site.Certificate{{Name: "test", PEM: reg.CA()}}
+	if err := push(o); err != nil {
+		t.Errorf("with the CA: %v", err)
+	}
+	o.Site.CAs = nil
+	o.Site.Registries[0].Insecure = true
+	if err := push(o); err != nil {
+		t.Errorf("insecure: %v", err)
+	}
+}
+
+func TestTOML(t *testing.T) {
+	s := site.Site{Registries: []site.Registry{
+		{Prefix: "docker.io", Mirrors: []site.RegistryMirror{{Location: "cache.example:5000/hub", Insecure: true}, {Location: "other.example"}}},
+		{Prefix: "quay.io", Location: "quay.cache.example/q"},
+		{Prefix: "quay.io/centos", Location: "centos.example"},
+		{Prefix: "plain.example:80", Insecure: true},
+	}}
+	want := `insecure-entitlements = ["network.host"]
+[registry."cache.example:5000"]
+  http = true
+  insecure = true
+[registry."docker.io"]
+  mirrors = ["cache.example:5000/hub", "other.example"]
+  http = false
+  insecure = false
+[registry."plain.example:80"]
+  http = true
+  insecure = true
+[registry."quay.io"]
+  mirrors = ["quay.cache.example/q"]
+  http = false
+  insecure = false
+`
+	if d := golden.Diff(want, string(toml(s))); d != "" {
+		t.Error(d)
 	}
 }

@@ -80,7 +80,15 @@ func (o *Options) host() (*host, error) {
 		o.warn("docker " + h.url + ": plain TCP (tls=off): whoever reaches that port is root on its machine and can change what is built")
 		return h, nil
 	}
-	return h, h.certificates(o.CertDir, u.Hostname())
+	if err := h.certificates(o.CertDir, u.Hostname()); err != nil {
+		return nil, err
+	}
+	if h.leaf != nil && o.Now != nil {
+		if now := o.Now(); now.After(h.leaf.NotAfter) || now.Before(h.leaf.NotBefore) {
+			return nil, h.clientExpired(nil)
+		}
+	}
+	return h, nil
 }
 
 // certificates reads the directory that Docker's own client reads.
@@ -120,7 +128,11 @@ func (h *host) client(ctx context.Context) (*client.Client, error) {
 	if err := h.ping(ctx); err != nil {
 		return nil, err
 	}
-	c, err := client.New(client.WithHTTPClient(&http.Client{Transport: &http.Transport{TLSClientConfig: h.tls}, CheckRedirect: client.CheckRedirect}), client.WithHost(h.url))
+	var opts []client.Opt
+	if h.tls != nil { // a transport that has been given means TLS to it, even with no configuration
+		opts = append(opts, client.WithHTTPClient(&http.Client{Transport: &http.Transport{TLSClientConfig: h.tls}, CheckRedirect: client.CheckRedirect}))
+	}
+	c, err := client.New(append(opts, client.WithHost(h.url))...)
 	if err != nil {
 		return nil, &Error{Problem: BadAddress, Host: h.url, Reason: "client", Err: err}
 	}
@@ -178,6 +190,13 @@ func older(a, b string) bool {
 	return a1 < b1 || a1 == b1 && a2 < b2
 }
 
+const again = "with docker:dind the service makes its certificates anew at each start: job and service must share the volume of DOCKER_TLS_CERTDIR"
+
+func (h *host) clientExpired(err error) error {
+	return &Error{Problem: ClientExpired, Host: h.url, Err: err, Fix: "renew it, and check the clocks; " + again,
+		Reason: fmt.Sprintf("the client's certificate is valid from %s to %s", day(h.leaf.NotBefore), day(h.leaf.NotAfter))}
+}
+
 // diagnose says what a failed connection means.
 func (h *host) diagnose(ctx context.Context, err error) error {
 	fail := func(p Problem, reason, fix string) error {
@@ -192,7 +211,6 @@ func (h *host) diagnose(ctx context.Context, err error) error {
 		remote  *net.OpError
 		dns     *net.DNSError
 	)
-	const again = "with docker:dind the service makes its certificates anew at each start: job and service must share the volume of DOCKER_TLS_CERTDIR"
 	switch {
 	case errors.Is(context.Cause(ctx), context.Canceled):
 		return context.Cause(ctx)
@@ -208,8 +226,8 @@ func (h *host) diagnose(ctx context.Context, err error) error {
 	case errors.As(err, &plain):
 		return fail(NotTLS, "the daemon does not speak TLS on that port", "with docker:dind set DOCKER_TLS_CERTDIR: \"/certs\" and use port 2376; --builder 'buildkit:docker?tls=off' does without")
 	case errors.As(err, &alert), errors.As(err, &remote) && remote.Op == "remote error":
-		if strings.Contains(err.Error(), "expired") && h.leaf != nil {
-			return fail(ClientExpired, fmt.Sprintf("the client's certificate is valid from %s to %s", day(h.leaf.NotBefore), day(h.leaf.NotAfter)), "renew it, and check the clocks; "+again)
+		if strings.Contains(err.Error(), "expired") && h.leaf != nil { // old daemons do not say so
+			return h.clientExpired(err)
 		}
 		return fail(ClientRefused, "the daemon does not take the client's certificate", "cert.pem must be signed by the daemon's --tlscacert; "+again)
 	case errors.Is(err, fs.ErrPermission):

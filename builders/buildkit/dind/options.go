@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cfbuild/cfbuild/site"
 )
@@ -85,6 +86,9 @@ type Options struct {
 	// Site gives CAs, registries' mirrors and proxies to our container. The daemon's own
 	// BuildKit has the daemon's settings.
 	Site site.Site
+	// Now is the clock that the client's certificate is judged by before the daemon is
+	// asked, which need not say why it refuses one. Nil: only the daemon judges it.
+	Now func() time.Time
 	// Warn takes what a user should know, Log what is being done; both may be nil.
 	Warn func(string)
 	Log  io.Writer
