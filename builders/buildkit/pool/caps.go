@@ -94,10 +94,7 @@ func (w *worker) tell() string {
 		if !w.For(q) {
 			continue
 		}
-		s += " " + q.String()
-		if slices.Contains(w.caps.Emulated, q) {
-			s += " (emulated)"
-		}
+		s += " " + w.tells(q)
 	}
 	return s
 }

@@ -8,17 +8,22 @@ import (
 	"github.com/cfbuild/cfbuild/pipelines"
 )
 
-// The ranks behind those of [worker.distance].
+// The ranks behind those of [worker.distance]: others that can stand in for the workers
+// a platform is listed with, then such as did not answer.
 const (
-	wasLost = 3 + iota
-	unreached
+	standIn   = 3
+	wasLost   = 6
+	unreached = 7
 )
 
 // best gives the worker for a graph, its build counted; nil when nobody is left. A
 // worker that could not be reached comes last, and is tried again then. The error is
-// of the first worker that is for the platform and cannot do what the graph asks for,
-// when no other can.
+// of the first worker that is listed for the platform and cannot do what the graph
+// asks for, when no other can.
 func (p *Pool) best(g pipelines.Graph, gone []*worker) (*worker, error) {
+	if !slices.ContainsFunc(p.workers, func(w *worker) bool { return w.For(g.Platform) }) {
+		return nil, p.nobody(g)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	type ranked struct {
@@ -29,24 +34,28 @@ func (p *Pool) best(g pipelines.Graph, gone []*worker) (*worker, error) {
 	var all []ranked
 	var cannot error
 	for i, w := range p.workers {
-		if slices.Contains(gone, w) || !w.For(g.Platform) {
+		if slices.Contains(gone, w) {
 			continue
 		}
 		if w.builder == nil {
-			all = append(all, ranked{w, [3]int{unreached}, i})
+			if w.For(g.Platform) {
+				all = append(all, ranked{w, [3]int{unreached}, i})
+			}
 			continue
 		}
 		if err := w.can(p.name, g); err != nil {
-			if cannot == nil {
+			if cannot == nil && w.For(g.Platform) {
 				cannot = err
 			}
 			continue
 		}
 		r := ranked{w, [3]int{w.distance(g), w.load, 0}, i}
-		if w.down != nil {
+		switch {
+		case w.down != nil:
 			r.rank[0] = wasLost
-		}
-		if len(w.Platforms) == 0 { // among equals, one that was meant
+		case !w.For(g.Platform):
+			r.rank[0] += standIn
+		case len(w.Platforms) == 0: // among equals, one that is listed for it
 			r.rank[2] = 1
 		}
 		all = append(all, r)
@@ -105,6 +114,14 @@ func helpers(g pipelines.Graph, n pipelines.Node) []pipelines.Platform {
 		}
 	}
 	return out
+}
+
+// tells says how a platform runs on a worker.
+func (w *worker) tells(p pipelines.Platform) string {
+	if slices.Contains(w.caps.Emulated, p) {
+		return p.String() + " (emulated)"
+	}
+	return p.String()
 }
 
 // nobody: no worker of the list is for the platform.

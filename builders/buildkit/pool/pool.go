@@ -1,6 +1,10 @@
 // Package pool makes one builder of several daemons: each image is built by a worker
 // on which its platform is native, else where it is emulated, and a worker that is
 // lost in the middle of a build is replaced by another one that can.
+//
+// A list says which platforms each worker is for. What no entry names is not built;
+// when none of the workers of a platform answers, any other one that can stands in,
+// which is said.
 package pool
 
 import (
@@ -138,8 +142,8 @@ func (p *Pool) build(ctx context.Context, r builders.Request, events *once) (bui
 			return builders.Result{}, p.exhausted(r, lost)
 		case err != nil:
 			return builders.Result{}, err
-		case len(lost) > 0:
-			events.warn(r.Job, fmt.Sprintf("%s is built at worker %s instead", r.Graph.Platform, w.Address))
+		case len(lost) > 0, !w.For(r.Graph.Platform):
+			events.warn(r.Job, fmt.Sprintf("%s is built at worker %s instead", w.tells(r.Graph.Platform), w.Address))
 		}
 		attempt := r
 		attempt.Events = events.sink()
@@ -194,7 +198,7 @@ func (p *Pool) take(ctx context.Context, g pipelines.Graph, gone []*worker) (*wo
 			return nil, errors.Join(append(errs, err)...)
 		case w == nil && len(errs) > 0:
 			return nil, errors.Join(errs...)
-		case w == nil:
+		case w == nil: // all are in the caller's gone
 			return nil, p.nobody(g)
 		}
 		if err = p.ready(ctx, w); err == nil {
@@ -211,8 +215,8 @@ func (p *Pool) release(w *worker) {
 	w.load--
 }
 
-// openAll opens, all at once, workers that were never asked and may be of use. Those
-// that do not answer join gone.
+// openAll opens, all at once, workers that were never asked. Those that do not answer
+// join gone; the errors are of those that are listed for the graph's platform.
 func (p *Pool) openAll(ctx context.Context, g pipelines.Graph, gone []*worker) ([]*worker, []error) {
 	errs := make([]error, len(p.workers))
 	var wg sync.WaitGroup
@@ -220,15 +224,19 @@ func (p *Pool) openAll(ctx context.Context, g pipelines.Graph, gone []*worker) (
 		p.mu.Lock()
 		fresh := w.down == nil
 		p.mu.Unlock()
-		if fresh && !slices.Contains(gone, w) && w.For(g.Platform) {
+		if fresh && !slices.Contains(gone, w) {
 			wg.Go(func() { errs[i] = p.ready(ctx, w) })
 		}
 	}
 	wg.Wait()
 	var why []error
 	for i, err := range errs {
-		if err != nil {
-			gone, why = append(gone, p.workers[i]), append(why, fmt.Errorf("worker %s: %w", p.workers[i].Address, err))
+		if err == nil {
+			continue
+		}
+		gone = append(gone, p.workers[i])
+		if p.workers[i].For(g.Platform) {
+			why = append(why, fmt.Errorf("worker %s: %w", p.workers[i].Address, err))
 		}
 	}
 	return gone, why

@@ -110,6 +110,8 @@ func TestNativeBeforeEmulatedBeforeUnreached(t *testing.T) {
 		"linux/arm64=a,linux/amd64=b,*=down": "amd64:b arm64:a",
 		"linux/arm64=down,*=a":               "amd64:a arm64:a s390x:a",
 		"down,a":                             "amd64:a arm64:a s390x:a",
+		"linux/amd64=a,linux/arm64=down":     "amd64:a arm64:a", // a stands in
+		"linux/arm64=b,linux/amd64=down":     "amd64:b arm64:b",
 	} {
 		p := l.pool(t, list)
 		var got []string
@@ -207,7 +209,7 @@ func TestLostWorkerIsReplaced(t *testing.T) {
 					t.Errorf("%q is there %d times", want, strings.Count(got, want))
 				}
 			}
-			if strings.Contains(got, "failed") || !strings.Contains(got, "warning worker a is lost: solve: ") || !strings.Contains(got, "warning linux/amd64 is built at worker b instead") {
+			if strings.Contains(got, "failed") || !strings.Contains(got, "warning worker a is lost: solve: ") || !strings.Contains(got, "warning linux/amd64 (emulated) is built at worker b instead") {
 				t.Errorf("%s", got)
 			}
 			// It is passed over from now on, also though it is the native one.
