@@ -12,6 +12,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders/builderstest"
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/assembletest"
+	"github.com/cfbuild/cfbuild/internal/layertest"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -67,13 +68,13 @@ func TestAssembledTheSame(t *testing.T) {
 	cache := t.TempDir()
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		s := assemble.Spec{Platform: p, Epoch: epoch, Base: &assemble.Base{Layout: from, Desc: fromDesc}, Raw: assembletest.Layout(t),
+		s := assemble.Spec{Platform: p, Epoch: epoch, Base: &assemble.Base{Layout: from, Desc: fromDesc}, Raw: layertest.Layout(t),
 			Output: filepath.Join(t.TempDir(), "out"), Cache: cache}
 		full := 1
 		for i, nodes := range assemble.Groups(g.Nodes[1:]) {
 			group := assemble.Group{Nodes: nodes}
 			if !cfg.History[1+i].EmptyLayer {
-				raw := assembletest.Blob(t, s.Raw, assembletest.Mangle(t, l, d, full, epoch, rng), []string{assembletest.Plain, assembletest.Gzip, assembletest.Zstd}[seed%3])
+				raw := layertest.Blob(t, s.Raw, assembletest.Mangle(t, l, d, full, epoch, rng), []string{layertest.Plain, layertest.Gzip, layertest.Zstd}[seed%3])
 				group.Raw = &raw
 				full++
 			}

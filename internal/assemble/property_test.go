@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/assembletest"
+	"github.com/cfbuild/cfbuild/internal/layertest"
 	"github.com/cfbuild/cfbuild/internal/listing"
 	"github.com/cfbuild/cfbuild/internal/oci"
 )
@@ -100,12 +101,12 @@ func TestProperty(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var base, raw [][]byte
 		for range 1 + rng.IntN(2) {
-			base = append(base, assembletest.Tar(t, randomLayer(rng)...))
+			base = append(base, layertest.Tar(t, randomLayer(rng)...))
 		}
 		l := newLab(t, base...)
-		hows := []string{assembletest.Plain, assembletest.Gzip, assembletest.Zstd}
+		hows := []string{layertest.Plain, layertest.Gzip, layertest.Zstd}
 		for range 1 + rng.IntN(3) {
-			raw = append(raw, assembletest.Tar(t, randomLayer(rng)...))
+			raw = append(raw, layertest.Tar(t, randomLayer(rng)...))
 			l.raw(raw[len(raw)-1], hows[rng.IntN(3)])
 		}
 		img, err := l.write()
@@ -129,7 +130,7 @@ func TestProperty(t *testing.T) {
 			full := len(base)
 			for i, g := range l.spec.Groups {
 				if img.config.History[len(base)+i].EmptyLayer {
-					n.raw(assembletest.Tar(t), assembletest.Gzip)
+					n.raw(layertest.Tar(t), layertest.Gzip)
 				} else {
 					n.raw(assembletest.Mangle(t, img.layout, img.desc, full, epoch, rng), hows[rng.IntN(3)])
 					full++
