@@ -147,6 +147,34 @@ func TestLayersAreReadOnce(t *testing.T) {
 	}
 }
 
+// The names of a layer are read before the layer is verified: what is wrong with it is
+// still told as of any other.
+func TestCorruptUpperLayer(t *testing.T) {
+	l, d := image(t, v1.Image{}, twoLayers(t)...)
+	m, _, err := l.Image(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := l.BlobPath(m.Layers[1].Digest)
+	whole, err := os.ReadFile(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"cut": whole[:len(whole)/2], "empty": nil, "no gzip": []byte("no archive")} {
+		if err := os.WriteFile(blob, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "image.sif")
+		_, err := Convert(context.Background(), l, d, path, Options{})
+		if e, ok := errors.AsType[*rootfs.LayerError](err); !ok || e.Index != 1 || !errors.Is(err, rootfs.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
+		}
+	}
+}
+
 // A name that is twice in one layer, and a file of ours that has another name.
 func TestHiddenInOneLayer(t *testing.T) {
 	l, d := image(t, v1.Image{}, archive(t, []entry{
