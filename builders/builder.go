@@ -124,6 +124,10 @@ type Backend struct {
 	// may be used while builds run. Nil: the backend keeps nothing there.
 	Size  func(ctx context.Context, o Options) (int64, error)
 	Prune func(ctx context.Context, o Options, unused time.Duration) (int64, error)
+	// Workers asks the daemons that o.Address names how they are; a daemon that does not
+	// answer within the timeout is among them, with the reason. An error means that the
+	// address makes no sense. Nil: the backend has no daemons.
+	Workers func(ctx context.Context, o Options, timeout time.Duration) ([]WorkerStatus, error)
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }
