@@ -131,6 +131,9 @@ type Backend struct {
 // Options opens a builder.
 type Options struct {
 	Address string
+	// Getenv reads a variable of the user's environment, "" when it is not set: where
+	// daemons are (BUILDKIT_HOST, DOCKER_HOST, XDG_RUNTIME_DIR). Nil: none is set.
+	Getenv func(string) string
 	// StateDir is where it may keep its storage and caches.
 	StateDir string
 	// Isolation asks for a way to run steps: "" (the backend's choice),

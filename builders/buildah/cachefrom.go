@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/stepcache"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -99,7 +101,7 @@ func (x *executor) outside(ctx context.Context, gs []group, here int) (outside, 
 		below, real := "", 0
 		for _, g := range gs {
 			e, ok := stepcache.Entry{Key: g.key, Epoch: x.epoch.Unix(), Below: below}, true
-			if !g.bare() {
+			if !g.bare {
 				e, ok = x.entry(ctx, c, g.key, below)
 				real++
 			}
@@ -125,7 +127,7 @@ func (x *executor) entry(ctx context.Context, c *cacheFrom, key, below string) (
 		var e stepcache.Entry
 		l, err := x.st.blobs()
 		path := x.keptPath(key)
-		if err != nil || !readJSON(path, &e) || !fits(e) || !(e.Empty() || hasBlob(l, e.Digest, e.Size)) {
+		if err != nil || !atomicfile.ReadJSON(path, &e) || !fits(e) || !(e.Empty() || l.Has(e.Digest, e.Size)) {
 			return e, false
 		}
 		now := time.Now() // archtest: allow it only orders what prune removes
@@ -186,14 +188,14 @@ func (x *executor) fetch(ctx context.Context, o outside) error {
 	}
 	layers := 0
 	for _, e := range o.entries {
-		if e.Empty() || hasBlob(l, e.Digest, e.Size) {
+		if e.Empty() || l.Has(e.Digest, e.Size) {
 			continue
 		}
 		if o.from.place == nil {
 			o.from.gone = true // pruned meanwhile
 			return fmt.Errorf("layer %s is gone", e.Digest)
 		}
-		if err := o.from.place.Fetch(ctx, e, l); err != nil {
+		if err := o.from.place.Fetch(ctx, e, l.Layout); err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -210,7 +212,7 @@ func (x *executor) fetch(ctx context.Context, o outside) error {
 		return nil
 	}
 	for _, e := range o.entries {
-		if err := writeJSON(x.keptPath(e.Key), e); err != nil {
+		if err := atomicfile.WriteJSON(x.keptPath(e.Key), e); err != nil {
 			return err
 		}
 	}
@@ -249,8 +251,8 @@ func (x *executor) taken(ctx context.Context, s state, gs []group, here int, fin
 	}
 }
 
-func blobOfEntry(e stepcache.Entry) blob {
-	return blob{Empty: e.Empty(), DiffID: e.DiffID, Digest: e.Digest, Size: e.Size}
+func blobOfEntry(e stepcache.Entry) assemble.Layer {
+	return assemble.Layer{Empty: e.Empty(), DiffID: e.DiffID, Digest: e.Digest, Size: e.Size}
 }
 
 // stack unpacks layers that came from a cache on top of each other; those that are
@@ -268,18 +270,18 @@ func (x *executor) stack(ctx context.Context, s state, gs []group, o outside) (m
 	for i, e := range o.entries {
 		g, parent := gs[i], m.top
 		same := func(r record) bool {
-			if g.bare() {
+			if g.bare {
 				return r.Layer == parent
 			}
-			var b blob
-			return r.sits(parent) && readJSON(x.st.blobMeta(r.Layer, x.epoch), &b) && b == blobOfEntry(e)
+			var b assemble.Layer
+			return r.sits(parent) && atomicfile.ReadJSON(x.st.blobMeta(r.Layer, x.epoch), &b) && b == blobOfEntry(e)
 		}
 		r, _, err := x.keyed(ctx, g.key, g.steps[0].node, same, func() (record, error) {
-			if g.bare() {
+			if g.bare {
 				r := record{Layer: parent, Started: farFuture}
 				return r, x.st.keep(g.key, r)
 			}
-			return x.unpackEntry(ctx, g.key, parent, l, e)
+			return x.unpackEntry(ctx, g.key, parent, l.Layout, e)
 		})
 		if err != nil {
 			return made{}, x.failed(g.steps[0].node, err)
@@ -301,6 +303,6 @@ func (x *executor) unpackEntry(ctx context.Context, key, parent string, l *oci.L
 				return err
 			}
 		}
-		return writeJSON(x.st.blobMeta(layer, x.epoch), blobOfEntry(e))
+		return atomicfile.WriteJSON(x.st.blobMeta(layer, x.epoch), blobOfEntry(e))
 	})
 }

@@ -58,7 +58,7 @@ func (x *executor) exportTo(ctx context.Context, t cacheTo, final state, m made)
 		}
 	}
 	idx.Entries = unique(idx.Entries)
-	sent, err := t.place.Write(ctx, idx, l)
+	sent, err := t.place.Write(ctx, idx, l.Layout)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
 )
@@ -50,7 +51,7 @@ type made struct {
 	top    string
 	groups []record // one for each group
 	// blobs, one for each group, instead: nothing had to be unpacked.
-	blobs []blob
+	blobs []assemble.Layer
 }
 
 func (x *executor) build(ctx context.Context) (builders.Result, error) {
@@ -114,7 +115,7 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 	}
 	for i := range m.groups {
 		x.fromCache(gs[i])
-		x.compress(final && !gs[i].bare(), m.groups[i])
+		x.compress(final && !gs[i].bare, m.groups[i])
 	}
 	before := 0
 	for i, g := range gs {
@@ -134,7 +135,7 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 			}
 			m.groups = append(m.groups, r)
 			m.top = r.Layer
-			x.compress(final && !g.bare(), r)
+			x.compress(final && !g.bare, r)
 		}
 		before += len(g.steps)
 	}
@@ -200,7 +201,7 @@ func (x *executor) keyed(ctx context.Context, key string, n pipelines.Node, good
 
 // runGroup makes one layer. before is how many steps of the state lie below it.
 func (x *executor) runGroup(ctx context.Context, s state, before int, g group, parent string) (_ record, err error) {
-	if g.bare() {
+	if g.bare {
 		for _, st := range g.steps {
 			x.c.event(st.node, pipelines.EventStart, "")
 			x.c.event(st.node, pipelines.EventDone, "")

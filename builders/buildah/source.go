@@ -6,13 +6,13 @@ import (
 	"bufio"
 	"compress/bzip2"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 
+	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/klauspost/compress/gzip"
@@ -23,15 +23,10 @@ import (
 
 // image is one image of an OCI layout.
 type image struct {
-	layout *oci.Layout
-	desc   v1.Descriptor // of its manifest; for a Pull, as the registry has it
+	assemble.Image
+	desc v1.Descriptor // of its manifest; for a Pull, as the registry has it
 	// fetch brings a pulled image here; nil when it is.
 	fetch func(ctx context.Context) error
-
-	manifest v1.Manifest
-	stored   v1.Descriptor // of the manifest in layout
-	config   []byte
-	diffIDs  []digest.Digest
 }
 
 // openImage finds the image of a Layout node.
@@ -40,7 +35,7 @@ func openImage(n pipelines.Node, o pipelines.Layout) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &image{layout: l}
+	img := &image{Image: assemble.Image{Layout: l}}
 	if o.Digest == "" {
 		if img.desc, err = l.Manifest(n.Platform); err != nil {
 			return nil, err
@@ -56,51 +51,7 @@ func openImage(n pipelines.Node, o pipelines.Layout) (*image, error) {
 		}
 		img.desc = v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: d, Size: fi.Size()}
 	}
-	return img, img.read(img.desc, n.Platform)
-}
-
-// read reads manifest and configuration and checks that they fit.
-func (img *image) read(d v1.Descriptor, p pipelines.Platform) error {
-	if err := img.layout.ReadJSON(d, &img.manifest); err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	img.stored = d
-	var err error
-	if img.config, err = img.layout.ReadBlob(img.manifest.Config); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	var c v1.Image
-	if err := json.Unmarshal(img.config, &c); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	img.diffIDs = c.RootFS.DiffIDs
-	if len(img.diffIDs) != len(img.manifest.Layers) {
-		return fmt.Errorf("image %s: %d layers, its config lists %d", d.Digest, len(img.manifest.Layers), len(img.diffIDs))
-	}
-	if got := oci.FromPlatform(c.Platform); c.Architecture != "" && got.Architecture != p.Architecture {
-		return fmt.Errorf("image %s: is for %s, not for %s", d.Digest, got, p)
-	}
-	for i, l := range img.manifest.Layers {
-		t, err := layerType(l.MediaType)
-		if err != nil {
-			return err
-		}
-		img.manifest.Layers[i].MediaType = t
-	}
-	return nil
-}
-
-// layerType gives the OCI name of a layer's media type.
-func layerType(t string) (string, error) {
-	switch strings.Replace(t, "nondistributable.", "", 1) {
-	case v1.MediaTypeImageLayerGzip, "application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":
-		return v1.MediaTypeImageLayerGzip, nil
-	case v1.MediaTypeImageLayerZstd:
-		return v1.MediaTypeImageLayerZstd, nil
-	case v1.MediaTypeImageLayer, "application/vnd.docker.image.rootfs.diff.tar":
-		return v1.MediaTypeImageLayer, nil
-	}
-	return "", fmt.Errorf("layer of type %q cannot be used", t)
+	return img, img.Read(img.desc, n.Platform)
 }
 
 // unpack puts the layers of an image into the store, those that are not there, and
@@ -115,11 +66,11 @@ func (x *executor) unpack(ctx context.Context, src source) (top string, err erro
 	}
 	var chain digest.Digest
 	worked := false
-	for i, l := range img.manifest.Layers {
+	for i, l := range img.Manifest.Layers {
 		if i == 0 {
-			chain = img.diffIDs[0]
+			chain = img.DiffIDs[0]
 		} else {
-			chain = digest.FromString(chain.String() + " " + img.diffIDs[i].String())
+			chain = digest.FromString(chain.String() + " " + img.DiffIDs[i].String())
 		}
 		key := keyOf("chain", chain)
 		r, made, err := x.keyed(ctx, key, src.node, func(record) bool { return true }, func() (record, error) {
@@ -127,7 +78,7 @@ func (x *executor) unpack(ctx context.Context, src source) (top string, err erro
 				worked = true
 				x.c.event(src.node, pipelines.EventStart, "")
 			}
-			return x.unpackLayer(ctx, key, top, img.layout, l, img.diffIDs[i])
+			return x.unpackLayer(ctx, key, top, img.Layout, l, img.DiffIDs[i])
 		})
 		if err != nil {
 			return "", x.failed(src.node, err)

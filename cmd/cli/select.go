@@ -135,7 +135,7 @@ func (p *program) startBuilder(ctx context.Context, b builders.Backend, address 
 	if b.Open == nil {
 		return nil, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub}
 	}
-	o := builders.Options{Address: address, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
+	o := builders.Options{Address: address, Getenv: p.env.Getenv, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
 	if o.Isolation == "auto" {
 		o.Isolation = ""
 	}

@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"io"
 
+	"github.com/cfbuild/cfbuild/internal/deffile"
 	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/site"
 	"github.com/spf13/cobra"
 )
 
@@ -13,7 +17,7 @@ func (p *program) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "show TARGET",
 		Short:             "show the definition of a target",
-		Long:              "Shows a target as it is defined for one platform: each operation, what it stands\non and the author's line; as JSON; as a Graphviz graph; or in the language of\nContainerfiles. Nothing is fetched.",
+		Long:              "Shows a target as it is defined for one platform: each operation, what it stands\non and the author's line; as JSON; as a Graphviz graph; in the language of\nContainerfiles; or as a definition file that plain Apptainer builds. Nothing is fetched.",
 		Args:              p.needTargets(1, 1),
 		ValidArgsFunction: p.completeTargets,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -24,7 +28,7 @@ func (p *program) showCommand() *cobra.Command {
 			if f.all || len(f.list) != 1 {
 				return usagef("", "--platform %q: show takes one platform", platform)
 			}
-			_, pl, err := p.load()
+			site, pl, err := p.load()
 			if err != nil {
 				return err
 			}
@@ -50,6 +54,8 @@ func (p *program) showCommand() *cobra.Command {
 				return job.Graph.Dot(p.env.Stdout)
 			case "containerfile":
 				return job.Graph.Containerfile(p.env.Stdout)
+			case "def":
+				return p.showDefinition(cmd.Context(), job, site)
 			}
 			if _, err := fmt.Fprintf(p.env.Stdout, "%s for %s\n%s\n", job.Target, job.Platform, job.Graph.ID()); err != nil {
 				return err
@@ -57,7 +63,7 @@ func (p *program) showCommand() *cobra.Command {
 			return job.Graph.Print(p.env.Stdout)
 		},
 	}
-	as = choiceFlag(cmd, "as", "form", "text", "json", "dot", "containerfile")
+	as = choiceFlag(cmd, "as", "form", "text", "json", "dot", "containerfile", "def")
 	cmd.Flags().StringVar(&platform, "platform", "host", "`PLATFORM`")
 	_ = cmd.RegisterFlagCompletionFunc("platform", completePlatforms)
 	return cmd
@@ -72,4 +78,20 @@ func firstFit(want, have []pipelines.Platform) []pipelines.Platform {
 		}
 	}
 	return have[:1]
+}
+
+// showDefinition prints what plain Apptainer builds, with the site's mirrors.
+func (p *program) showDefinition(ctx context.Context, job pipelines.Job, s site.Site) error {
+	d, err := deffile.Lower(ctx, job.Graph, deffile.Options{Site: s})
+	if err != nil {
+		return err
+	}
+	d.Comments = []string{fmt.Sprintf("%s for %s. Build it with: apptainer build %s.sif FILE", job.Target, job.Platform, job.Target),
+		"While it builds, Apptainer binds this machine's /tmp, /var/tmp and /dev: what a step removes there is gone here."}
+	text, err := d.Text()
+	if err != nil {
+		return fmt.Errorf("definition file of %s: %w", job.Target, err)
+	}
+	_, err = io.WriteString(p.env.Stdout, text)
+	return err
 }

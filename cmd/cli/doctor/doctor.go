@@ -210,7 +210,7 @@ func (m *machine) builder(ctx context.Context, b builders.Backend) (Check, bool)
 		c.Text = "left out of this program: " + b.Stub
 		return c, false
 	}
-	builder, err := b.Open(ctx, builders.Options{StateDir: filepath.Join(m.StateDir, b.Name)})
+	builder, err := b.Open(ctx, builders.Options{Getenv: m.Getenv, StateDir: filepath.Join(m.StateDir, b.Name)})
 	var caps builders.Capabilities
 	if err == nil {
 		caps, err = builder.Capabilities(ctx)

@@ -1,0 +1,118 @@
+package deffile
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cfbuild/cfbuild/pipelines"
+)
+
+// Files of a stage, at its root: where its tree is on the host, for stages that copy
+// from it. Apptainer's own %files loses owners, so that this is all it is used for.
+const (
+	ownRoot   = "/.cfbuild-root"
+	otherRoot = "/.cfbuild-from"
+)
+
+func (l *lowering) Local(_ context.Context, n pipelines.Node, o pipelines.Local) (chain, error) {
+	if l.o.Local != nil {
+		dir, err := l.o.Local(n, o)
+		return chain{local: dir}, err
+	}
+	if len(o.Include)+len(o.Exclude) > 0 {
+		return chain{}, l.lack(n, "definition files take directories whole", "drop Include and Exclude, or copy single files with Src")
+	}
+	if o.Path == "" {
+		return chain{}, l.lack(n, "the directory is not known, only its digest", "")
+	}
+	return chain{local: o.Path}, nil
+}
+
+func (l *lowering) Copy(_ context.Context, n pipelines.Node, c, from chain, o pipelines.Copy) (chain, error) {
+	// Host scripts come before what runs in the image; so what was done in it so far
+	// becomes a stage of its own, and the copy goes into a new one.
+	if c.posted {
+		c = l.onTop(c)
+	}
+	owner := o.Owner
+	root := ""
+	if from.local != "" {
+		root = quote(from.local)
+		if owner == "" {
+			owner = "0:0"
+		}
+	} else {
+		root = `"$(cat "$R` + l.take(&c, from) + `")"`
+	}
+	mode := "''"
+	if o.Mode != 0 {
+		mode = fmt.Sprintf("%04o", o.Mode.Perm())
+	}
+	if owner == "" {
+		owner = "''"
+	}
+	c.copying(n)
+	c.onHost(n, fmt.Sprintf("cf_copy %s %s %s %s %s", owner, mode, root, quote(o.Dst), quoteAll(o.Src)))
+	return c, nil
+}
+
+// copying makes cf_copy known to %setup.
+func (c *chain) copying(n pipelines.Node) {
+	if !c.copies {
+		c.copies = true
+		c.onHost(n, copyLibrary)
+	}
+}
+
+// take makes a stage of what is copied from and gives the file that says where it is.
+func (l *lowering) take(c *chain, from chain) string {
+	name := l.name(from)
+	file := otherRoot + "-" + name
+	for _, f := range c.stage.Files {
+		if f.From == name {
+			return file
+		}
+	}
+	c.stage.Files = append(c.stage.Files, Files{From: name, Pairs: [][2]string{{ownRoot, file}}})
+	return file
+}
+
+// name gives the stage that a chain ends in, made once.
+func (l *lowering) name(c chain) string {
+	if name, ok := l.names[c.node.ID]; ok {
+		return name
+	}
+	name := fmt.Sprintf("stage%d", len(l.stages)+1)
+	l.names[c.node.ID] = name
+	s := l.finish(c)
+	s.Header = append(s.Header, Field{"Stage", name})
+	if len(s.Setup) == 0 {
+		s.Setup = []string{"set +x\nR=$APPTAINER_ROOTFS"}
+	}
+	s.Setup = append(s.Setup, `printf %s "$R" >"$R`+ownRoot+`"`)
+	l.stages = append(l.stages, s)
+	return name
+}
+
+// onTop starts a stage with all that a chain has.
+func (l *lowering) onTop(c chain) chain {
+	next := chain{node: c.node, config: c.config, stage: Stage{Header: []Field{{"Bootstrap", "scratch"}}}}
+	file := l.take(&next, c)
+	next.copying(c.node)
+	next.onHost(c.node, `cf_copy '' '' "$(cat "$R`+file+`")" / /`, `rm -f "$R`+ownRoot+`"`)
+	return next
+}
+
+// finish ends a stage: what was put there for building is gone.
+func (l *lowering) finish(c chain) Stage {
+	s := c.stage.clone()
+	for _, f := range s.Files {
+		for _, p := range f.Pairs {
+			s.Setup = append(s.Setup, `rm -f "$R`+p[1]+`"`)
+		}
+	}
+	if c.lent {
+		s.Post = append(s.Post, returnLent)
+	}
+	return s
+}

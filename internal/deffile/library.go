@@ -1,0 +1,165 @@
+package deffile
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cfbuild/cfbuild/pipelines"
+)
+
+// The functions that steps are written with. In %setup, which runs on the host, R is
+// the image's directory, and a path is not followed through a symbolic link, which could
+// lead to the host's own files. In %post R is empty.
+const library = `cf_at() { # PATH: sets p to where it is, d to its directory
+	p=$R d=${1#/}
+	while [ "$d" != "${d#*/}" ]; do
+		p=$p/${d%%/*} d=${d#*/}
+		[ -z "$R" ] || [ ! -L "$p" ] || { echo "$1: ${p#"$R"} is a symbolic link" >&2; return 1; }
+	done
+	d=${p:-/} p=$p/${1##*/}
+}
+cf_own() { # MODE OWNER
+	chown "$2" "$p"
+	chmod "$1" "$p"
+}
+cf_dir() { # PATH MODE OWNER
+	cf_at "$1"
+	mkdir -p "$d"
+	[ -d "$p" ] || mkdir "$p"
+	cf_own "$2" "$3"
+}
+cf_new() {
+	cf_at "$1"
+	mkdir -p "$d"
+	[ ! -L "$p" ] || rm -f "$p"
+}
+cf_file() { # PATH MODE OWNER TEXT
+	cf_new "$1"
+	printf %s "$4" >"$p"
+	cf_own "$2" "$3"
+}
+cf_bytes() { # PATH MODE OWNER BYTES, for printf's %b
+	cf_new "$1"
+	printf %b "$4" >"$p"
+	cf_own "$2" "$3"
+}
+cf_link() { # PATH TARGET OWNER
+	cf_new "$1"
+	ln -sfn "$2" "$p"
+	chown -h "$3" "$p"
+}
+cf_remove() { # DIRECTORY PATTERN
+	cf_at "$1/x" || return 0
+	for f in "$d"/* "$d"/.*; do
+		case ${f##*/} in
+		. | ..) ;;
+		$2) rm -rf "$f" ;;
+		esac
+	done
+}`
+
+// copyLibrary is for %setup alone: copies come from the host or from another stage.
+const copyLibrary = `cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
+	own=$1 mode=$2 from=$3 dst=$4 many=$(($# > 5)) t=$R/.cfbuild-copy
+	shift 4
+	cf_at "$dst"
+	[ ! -L "${p%/}" ] || { echo "$dst is a symbolic link" >&2; return 1; }
+	rm -rf "$t"
+	mkdir -p "$d" "$t"
+	for s; do
+		ok=
+		IFS=
+		for f in $from$s; do
+			[ -e "$f" ] || [ -L "$f" ] || continue
+			ok=1
+			if [ -d "$f" ] && [ ! -L "$f" ]; then cp -a "$f/." "$t/"
+			elif [ $many = 1 ] || [ "$dst" != "${dst%/}" ] || [ -d "$p" ]; then cp -a "$f" "$t/"
+			else cp -a "$f" "$t/${dst##*/}" && p=${p%/*}
+			fi
+		done
+		unset IFS
+		[ "$ok" ] || { echo "$s: not there" >&2; return 1; }
+	done
+	[ -z "$own" ] || chown -hR "$own" "$t"
+	[ -z "$mode" ] || find "$t" -type f -exec chmod "$mode" {} +
+	[ -e "$p" ] || mkdir -p "$p"
+	chmod --reference="$p" "$t"
+	chown --reference="$p" "$t"
+	cp -a --remove-destination "$t/." "$p/"
+	rm -rf "$t"
+}`
+
+// shared are paths that Apptainer mounts from the host while %post runs.
+var shared = []string{"/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/etc/hosts", "/etc/resolv.conf"}
+
+// onHost says whether a path is one of the host's in %post, or leads to one.
+func onHost(p string) bool {
+	return slices.ContainsFunc(shared, func(s string) bool { return p == s || strings.HasPrefix(p, s+"/") })
+}
+
+// reaches says whether removing a pattern (path.Match in its last element) would remove
+// something of the host's in %post: what is below a mount, a mount point itself, or a
+// directory above one.
+func reaches(pattern string) bool {
+	if onHost(path.Clean(pattern)) {
+		return true
+	}
+	dir, last := path.Split(path.Clean(pattern))
+	for _, s := range shared {
+		for p := s; p != "/"; p = path.Dir(p) {
+			if path.Dir(p)+"/" == dir || path.Dir(p) == "/" && dir == "/" {
+				if ok, err := path.Match(last, path.Base(p)); ok || err != nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// remove writes cf_remove for a pattern.
+func remove(pattern string) string {
+	dir, last := path.Split(path.Clean(pattern))
+	return "cf_remove " + quote(strings.TrimSuffix(dir, "/")) + " " + quote(casePattern(last))
+}
+
+// casePattern turns a pattern of path.Match into one of the shell's case.
+func casePattern(p string) string { return strings.ReplaceAll(p, "[^", "[!") }
+
+// file writes one File operation.
+func file(o pipelines.File) []string {
+	owner := o.Owner
+	if owner == "" {
+		owner = "0:0"
+	}
+	mode := o.Mode
+	if mode == 0 {
+		mode = 0o644
+		if o.Dir {
+			mode = 0o755
+		}
+	}
+	at := fmt.Sprintf("%s %04o %s", quote(o.Path), mode, owner)
+	switch {
+	case o.Dir:
+		return []string{"cf_dir " + at}
+	case o.Link != "":
+		return []string{fmt.Sprintf("cf_link %s %s %s", quote(o.Path), quote(o.Link), owner)}
+	}
+	data := string(o.Data)
+	word, name, format := quote, "cf_file", "%s"
+	if !plain(data) {
+		word, name, format = octal, "cf_bytes", "%b"
+	}
+	var out []string
+	for i, part := range pieces(data) {
+		if i == 0 {
+			out = append(out, fmt.Sprintf("%s %s %s", name, at, word(part)))
+		} else {
+			out = append(out, fmt.Sprintf(`printf %s %s >>"$p"`, format, word(part)))
+		}
+	}
+	return out
+}

@@ -1,0 +1,270 @@
+package deffile
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/site"
+)
+
+// Options of [Lower].
+type Options struct {
+	// Site gives the mirrors that bootstrap agents use and the authorities that steps
+	// with a network are lent.
+	Site site.Site
+	// Layout says where an image layout is, as "oci:DIRECTORY" or
+	// "oci-archive:FILE". Nil: at its own path.
+	Layout func(n pipelines.Node, o pipelines.Layout) (string, error)
+	// Local says where a directory is, with what its patterns leave out left out. Nil:
+	// at its own path, and patterns are refused.
+	Local func(n pipelines.Node, o pipelines.Local) (string, error)
+	// Mark, when not nil, gives a command that announces a step.
+	Mark func(n pipelines.Node) string
+	// NetworkNone: whoever builds sees to it that steps that ask for it have no
+	// network; otherwise a comment says that they do.
+	NetworkNone bool
+}
+
+// Lower turns a graph into a definition that plain Apptainer builds. It fetches nothing
+// and reads nothing of this machine. What definition files cannot say is a
+// [builders.UnsupportedError] with the author's line, or, where leaving it out does no
+// harm, a comment.
+//
+// Steps are kept in their order. Those that touch what Apptainer mounts from the host
+// while it builds (/tmp, /var/tmp, /dev, /proc, /sys, /etc/hosts, /etc/resolv.conf) are
+// the exception: they work on the image's own tree, in %setup, since in %post they would
+// change the host; what steps write there is not in the image either way.
+func Lower(ctx context.Context, g pipelines.Graph, o Options) (Definition, error) {
+	l := &lowering{o: o, names: map[string]string{}}
+	done := map[string]chain{}
+	for _, n := range g.Nodes {
+		if err := ctx.Err(); err != nil {
+			return Definition{}, err
+		}
+		c, err := l.node(ctx, n, done)
+		if err != nil {
+			return Definition{}, err
+		}
+		done[n.ID] = c
+	}
+	last := done[g.ID()]
+	if last.local != "" {
+		return Definition{}, l.lack(g.Result(), "a directory is no image", "copy it into an image")
+	}
+	l.stages = append(l.stages, l.image(last))
+	return Definition{Stages: l.stages}, nil
+}
+
+// name of the builder in errors.
+const name = "apptainer"
+
+// lowering implements [builders.Lowering], and bootstraps besides.
+type lowering struct {
+	o      Options
+	stages []Stage
+	names  map[string]string // stages by the node they end with
+}
+
+var _ builders.Lowering[chain] = (*lowering)(nil)
+
+// chain is a stage that is being made; a value.
+type chain struct {
+	node  pipelines.Node // it ends with
+	local string         // a directory of this machine, no stage
+	stage Stage
+	// scratch: nothing in the image can run, so all is done from the host.
+	scratch bool
+	// posted: something happens in %post, which %setup can no longer come after.
+	posted, library, copies, lent bool
+	config                        pipelines.Configure
+}
+
+func (l *lowering) lack(n pipelines.Node, what, fix string) error {
+	return &builders.UnsupportedError{Builder: name, Node: n, What: what, Fix: fix}
+}
+
+func (l *lowering) node(ctx context.Context, n pipelines.Node, done map[string]chain) (chain, error) {
+	var base chain
+	if len(n.Inputs) > 0 {
+		base = done[n.Inputs[0]]
+		base.stage = base.stage.clone()
+	}
+	var c chain
+	var err error
+	switch o := n.Op.(type) {
+	case pipelines.Bootstrap:
+		c, err = l.Bootstrap(ctx, n, o)
+	case pipelines.Scratch:
+		c, err = l.Scratch(ctx, n, o)
+	case pipelines.Pull:
+		c, err = l.Pull(ctx, n, o)
+	case pipelines.Layout:
+		c, err = l.Layout(ctx, n, o)
+	case pipelines.Local:
+		c, err = l.Local(ctx, n, o)
+	case pipelines.Run:
+		c, err = l.Run(ctx, n, base, make([]chain, len(n.Inputs)-1), o)
+	case pipelines.Copy:
+		c, err = l.Copy(ctx, n, base, done[n.Inputs[1]], o)
+	case pipelines.File:
+		c, err = l.File(ctx, n, base, o)
+	case pipelines.Remove:
+		c, err = l.Remove(ctx, n, base, o)
+	case pipelines.Configure:
+		c, err = l.Configure(ctx, n, base, o)
+	default:
+		err = l.lack(n, "is not known", "")
+	}
+	c.node = n
+	return c, err
+}
+
+// clone: chains share nothing.
+func (s Stage) clone() Stage {
+	s.Comments, s.Header, s.Arguments, s.Files = slices.Clone(s.Comments), slices.Clone(s.Header), slices.Clone(s.Arguments), slices.Clone(s.Files)
+	s.Setup, s.Post = slices.Clone(s.Setup), slices.Clone(s.Post)
+	return s
+}
+
+// comment for people: the step and the author's line.
+func comment(n pipelines.Node) string {
+	s := n.Name
+	if w := n.Where.String(); w != "" {
+		s = w + ": " + s
+	}
+	return "# " + strings.ReplaceAll(strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "{{", "{ {"), "\x00", "")
+}
+
+// onHost adds commands that work on the image's tree from the host.
+func (c *chain) onHost(n pipelines.Node, commands ...string) {
+	if len(c.stage.Setup) == 0 {
+		c.stage.Setup = []string{"set +x\numask 022\nR=$APPTAINER_ROOTFS\n" + library}
+	}
+	c.stage.Setup = append(append(c.stage.Setup, comment(n)), commands...)
+}
+
+// inImage adds commands that run in the image.
+func (l *lowering) inImage(c *chain, n pipelines.Node, functions bool, commands ...string) {
+	if !c.posted {
+		c.posted = true
+		c.stage.Post = append(c.stage.Post, "set +x\numask 022\nunset LD_LIBRARY_PATH PROMPT_COMMAND PS1\nexport DEBIAN_FRONTEND=noninteractive")
+	}
+	if functions && !c.library {
+		c.library = true
+		c.stage.Post = append(c.stage.Post, "R=\n"+library)
+	}
+	c.stage.Post = append(c.stage.Post, comment(n))
+	if l.o.Mark != nil {
+		c.stage.Post = append(c.stage.Post, l.o.Mark(n))
+	}
+	c.stage.Post = append(c.stage.Post, commands...)
+}
+
+func (l *lowering) File(_ context.Context, n pipelines.Node, c chain, o pipelines.File) (chain, error) {
+	if strings.ContainsAny(o.Path+o.Link, "\x00\r") {
+		return c, l.lack(n, "its name "+ErrText.Error(), "choose another name")
+	}
+	if p := path.Clean(o.Path); c.scratch || onHost(p) {
+		if !c.scratch && o.Dir && slices.Contains(shared, p) {
+			return c, nil // it is there, with the host's mode while building and the image's after it
+		}
+		c.onHost(n, file(o)...)
+		return c, nil
+	}
+	l.inImage(&c, n, true, file(o)...)
+	return c, nil
+}
+
+func (l *lowering) Remove(_ context.Context, n pipelines.Node, c chain, o pipelines.Remove) (chain, error) {
+	for _, p := range o.Paths {
+		if strings.ContainsAny(p, "\x00\r") {
+			return c, l.lack(n, "the name "+ErrText.Error(), "choose another name")
+		}
+		switch {
+		case c.scratch || reaches(p):
+			c.onHost(n, remove(p))
+		default:
+			l.inImage(&c, n, true, remove(p))
+		}
+	}
+	return c, nil
+}
+
+func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, o pipelines.Run) (chain, error) {
+	other := "leave it out for Apptainer, or build with another builder and convert: cfbuild run --format sif needs no Apptainer"
+	switch {
+	case len(o.Secrets) > 0:
+		return c, l.lack(n, "definition files have no secrets", other)
+	case len(o.Caches) > 0:
+		return c, l.lack(n, "definition files have no cache mounts", other)
+	case len(o.Mounts) > 0:
+		return c, l.lack(n, "definition files show a step no files of other images", "copy the files, and remove them after the step")
+	case len(o.Roots) > 0:
+		return c, l.lack(n, "definition files give devices and processes to the image's own root only", other)
+	}
+	if user := o.User; user != "" && !root(user) || user == "" && !root(c.config.User) {
+		return c, l.lack(n, "definition files run every step as root", "change the user in the step's script: setpriv --reuid …, su -c …")
+	}
+	var b strings.Builder
+	if o.Network == pipelines.NetworkNone && !l.o.NetworkNone {
+		b.WriteString("# It needs no network; a definition file cannot keep it from it.\n")
+	}
+	b.WriteString("(\n")
+	if dir := or(o.Dir, c.config.WorkingDir); dir != "" {
+		b.WriteString("cd " + quote(dir) + "\n")
+	}
+	env := maps.Clone(c.config.Env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	maps.Copy(env, o.Env)
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		b.WriteString("export " + k + "=" + quote(env[k]) + "\n")
+	}
+	words := o.Args
+	if len(words) == 0 {
+		words = []string{"/bin/sh", "-e", "-c", o.Shell}
+	}
+	for i, w := range words {
+		if strings.Contains(w, "\x00") {
+			return c, l.lack(n, "a zero byte "+ErrText.Error(), "")
+		}
+		if i == 0 {
+			b.WriteString("exec")
+		}
+		if plain(w) {
+			b.WriteString(" " + quote(w))
+		} else { // $( ) drops line ends at the end, so something stands behind them
+			b.WriteString(` "$(printf '%b' ` + octal(w+"\n") + `)"`)
+		}
+	}
+	b.WriteString(" </dev/null\n)")
+	if b.Len() > maxSection {
+		return c, l.lack(n, fmt.Sprintf("its script of %d bytes %s: more than %d", b.Len(), ErrText, maxSection), "put the script in a file and run that")
+	}
+	if o.Network != pipelines.NetworkNone {
+		l.lend(&c, n)
+	}
+	c.scratch = false
+	l.inImage(&c, n, false, b.String())
+	return c, nil
+}
+
+// root says whether a user as in an image's configuration is root.
+func root(user string) bool {
+	name, _, _ := strings.Cut(user, ":")
+	return name == "" || name == "0" || name == "root"
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
