@@ -5,10 +5,13 @@ package buildah_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
+	"go.podman.io/image/v5/types"
 )
 
 // cached builds on an empty machine and gives what came of it, and the warnings.
@@ -229,5 +233,40 @@ func TestCacheAcrossMachines(t *testing.T) {
 	out := asUser(t, "^TestCacheAcrossMachines$", kept+"="+filepath.Join(dir, "cache"))
 	if n := strings.Count(out, "digest "+res.Digest); n != 2 {
 		t.Errorf("%d of 2 digests are %s:\n%s", n, res.Digest, out)
+	}
+}
+
+// A request's credentials are used for pulling too, at their registry and at no mirror
+// of it; and an image on top of a pulled one comes from a cache as any other.
+func TestPullWithRequestCredentials(t *testing.T) {
+	reg := registrytest.Start(t, registrytest.Token("robot", "hush-hush"))
+	var asked atomic.Int32
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked.Add(1)
+		if user, password, _ := q.BasicAuth(); user != "" || password != "" {
+			t.Errorf("the mirror was shown the credentials of %q", user)
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="mirror"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(mirror.Close)
+	sys := *insecure
+	sys.DockerAuthConfig = &types.DockerAuthConfig{Username: "robot", Password: "hush-hush"}
+	ref := reg.Host() + "/some/base:1"
+	push(t, ref, &sys)
+	g, err := pipelines.From(pipelines.HostPlatform(), pipelines.Pull{Ref: ref}).Then(pipelines.Run{Shell: "echo x > /x"}).Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := builders.Request{Graph: g, AuthFile: "/proc/none", CacheTo: localCache(filepath.Join(t.TempDir(), "cache")),
+		Site:        site.Site{Registries: []site.Registry{{Prefix: reg.Host(), Insecure: true, Mirrors: []site.RegistryMirror{{Location: mirror.Listener.Addr().String(), Insecure: true}}}}},
+		Credentials: map[string]builders.Credential{reg.Host(): {User: "robot", Password: "hush-hush"}}}
+	first, _ := cached(t, r)
+	r.CacheFrom, r.CacheTo = r.CacheTo, nil
+	if second, warned := cached(t, r); second.Ran != 0 || second.Digest != first.Digest || len(warned) > 0 {
+		t.Errorf("%+v, first %+v, warned of %q", second, first, warned)
+	}
+	if asked.Load() == 0 {
+		t.Error("the mirror was not asked")
 	}
 }

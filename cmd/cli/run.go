@@ -207,7 +207,6 @@ func (p *program) run(ctx context.Context, f runFlags, names []string) error {
 func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, rep *report) error {
 	return p.withEngine(ctx, r, sink, func(e *engine.Engine) error {
 		rep.Builder = e.Builder.Name()
-		p.settleCaches(ctx, r, e)
 		built, left, err := p.built(ctx, r, e)
 		rep.LeftOut = left
 		rep.built(built)

@@ -72,6 +72,7 @@ func (p *program) built(ctx context.Context, r *request, e *engine.Engine) (engi
 			return engine.Built{}, left, err
 		}
 	}
+	p.settleCaches(ctx, r, e)
 	built, err := runChecked(ctx, e, pl)
 	return built, left, err
 }
