@@ -60,6 +60,9 @@ type Request struct {
 	CacheFrom, CacheTo []CacheRef
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
+	// Discard: only whether the steps pass is of interest. The builder may leave
+	// Output unmade and the Result empty.
+	Discard bool
 	// Events may be nil.
 	Events pipelines.Sink
 }
@@ -117,6 +120,8 @@ type Backend struct {
 	// may be used while builds run. Nil: the backend keeps nothing there.
 	Size  func(ctx context.Context, o Options) (int64, error)
 	Prune func(ctx context.Context, o Options, unused time.Duration) (int64, error)
+	// OnRequest backends are used when they are named, never by --builder auto.
+	OnRequest bool
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }

@@ -3,6 +3,7 @@ package deffile
 import (
 	"context"
 	"fmt"
+	"path"
 
 	"github.com/cfbuild/cfbuild/pipelines"
 )
@@ -64,6 +65,30 @@ func (c *chain) copying(n pipelines.Node) {
 	}
 }
 
+// shown puts what a step's mounts show into the stage, and gives the commands before
+// and after the step: what has the place is moved aside for that time.
+func (l *lowering) shown(c *chain, n pipelines.Node, from []chain, o pipelines.Run) (show, hide []string, err error) {
+	for i, m := range o.Mounts {
+		if l.onHost(path.Clean(m.Target)) {
+			return nil, nil, l.lack(n, m.Target+" is the host's while Apptainer builds: nothing can be shown there", "show it elsewhere")
+		}
+		root := quote(from[i].local)
+		if from[i].local == "" {
+			root = `"$(cat "$R` + l.take(c, from[i]) + `")"`
+		}
+		c.shows++
+		at := fmt.Sprintf("/.cfbuild-mount%d", c.shows)
+		c.onHost(n, fmt.Sprintf(`cp -a %s%s "$R%s"`, root, quote(path.Clean(m.Src)), at))
+		show = append(show, "cf_show "+at+" "+quote(path.Clean(m.Target)))
+		hide = append([]string{"cf_hide " + quote(path.Clean(m.Target))}, hide...)
+	}
+	if len(show) > 0 && !c.mounts {
+		c.mounts = true
+		show = append([]string{mountLibrary}, show...)
+	}
+	return show, hide, nil
+}
+
 // take makes a stage of what is copied from and gives the file that says where it is.
 func (l *lowering) take(c *chain, from chain) string {
 	name := l.name(from)
@@ -103,6 +128,19 @@ func (l *lowering) onTop(c chain) chain {
 	return next
 }
 
+// Private names the variable by which whoever runs Apptainer says that this is done in a
+// mount namespace of its own; without it a definition with OwnTmp leaves the host alone.
+const Private = "CFBUILD_PRIVATE"
+
+// ownTmp puts the image's directories where Apptainer takes the host's from.
+const ownTmp = `set +x
+# Steps have the image's own /tmp: where cfbuild runs Apptainer, the host's is not in sight.
+for t in tmp var/tmp; do
+	if [ "${` + Private + `:-}" = 1 ] && [ ! -L "$APPTAINER_ROOTFS/var" ] && [ ! -L "$APPTAINER_ROOTFS/$t" ] && [ -d "$APPTAINER_ROOTFS/$t" ]; then
+		mount --bind "$APPTAINER_ROOTFS/$t" "/$t"
+	fi
+done`
+
 // finish ends a stage: what was put there for building is gone.
 func (l *lowering) finish(c chain) Stage {
 	s := c.stage.clone()
@@ -110,6 +148,9 @@ func (l *lowering) finish(c chain) Stage {
 		for _, p := range f.Pairs {
 			s.Setup = append(s.Setup, `rm -f "$R`+p[1]+`"`)
 		}
+	}
+	if l.o.OwnTmp && len(s.Post) > 0 {
+		s.Setup = append(s.Setup, ownTmp)
 	}
 	if c.lent {
 		s.Post = append(s.Post, returnLent)

@@ -74,6 +74,7 @@ const copyLibrary = `cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories
 		for f in $from$s; do
 			[ -e "$f" ] || [ -L "$f" ] || continue
 			ok=1
+			(R=$from && cf_at "${f#"$from"}")
 			if [ -d "$f" ] && [ ! -L "$f" ]; then cp -a "$f/." "$t/"
 			elif [ $many = 1 ] || [ "$dst" != "${dst%/}" ] || [ -d "$p" ]; then cp -a "$f" "$t/"
 			else cp -a "$f" "$t/${dst##*/}" && p=${p%/*}
@@ -91,23 +92,44 @@ const copyLibrary = `cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories
 	rm -rf "$t"
 }`
 
-// shared are paths that Apptainer mounts from the host while %post runs.
+// mountLibrary shows a step files of other images, in %post.
+const mountLibrary = `cf_show() { # SOURCE TARGET: until cf_hide
+	if [ -e "$2" ] || [ -L "$2" ]; then mv "$2" "$2.cfbuild-hidden"; fi
+	mkdir -p "${2%/*}"
+	mv "$1" "$2"
+}
+cf_hide() { # TARGET
+	rm -rf "$1"
+	if [ -e "$1.cfbuild-hidden" ] || [ -L "$1.cfbuild-hidden" ]; then mv "$1.cfbuild-hidden" "$1"
+	else rmdir -p "${1%/*}" 2>/dev/null || :
+	fi
+}`
+
+// shared are paths that Apptainer mounts from the host while %post runs, the first two
+// unless it is configured not to.
 var shared = []string{"/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/etc/hosts", "/etc/resolv.conf"}
 
+func (l *lowering) shared() []string {
+	if l.o.OwnTmp {
+		return shared[2:]
+	}
+	return shared
+}
+
 // onHost says whether a path is one of the host's in %post, or leads to one.
-func onHost(p string) bool {
-	return slices.ContainsFunc(shared, func(s string) bool { return p == s || strings.HasPrefix(p, s+"/") })
+func (l *lowering) onHost(p string) bool {
+	return slices.ContainsFunc(l.shared(), func(s string) bool { return p == s || strings.HasPrefix(p, s+"/") })
 }
 
 // reaches says whether removing a pattern (path.Match in its last element) would remove
 // something of the host's in %post: what is below a mount, a mount point itself, or a
 // directory above one.
-func reaches(pattern string) bool {
-	if onHost(path.Clean(pattern)) {
+func (l *lowering) reaches(pattern string) bool {
+	if l.onHost(path.Clean(pattern)) {
 		return true
 	}
 	dir, last := path.Split(path.Clean(pattern))
-	for _, s := range shared {
+	for _, s := range l.shared() {
 		for p := s; p != "/"; p = path.Dir(p) {
 			if path.Dir(p)+"/" == dir || path.Dir(p) == "/" && dir == "/" {
 				if ok, err := path.Match(last, path.Base(p)); ok || err != nil {

@@ -24,11 +24,16 @@ type Options struct {
 	// Local says where a directory is, with what its patterns leave out left out. Nil:
 	// at its own path, and patterns are refused.
 	Local func(n pipelines.Node, o pipelines.Local) (string, error)
-	// Mark, when not nil, gives a command that announces a step.
-	Mark func(n pipelines.Node) string
+	// Base says how an image that a stage starts from is configured. Nil: not known.
+	Base func(n pipelines.Node) pipelines.Configure
+	// Mark, when not nil, gives a command that announces a step, or says that it ended.
+	Mark func(n pipelines.Node, ended bool) string
 	// NetworkNone: whoever builds sees to it that steps that ask for it have no
 	// network; otherwise a comment says that they do.
 	NetworkNone bool
+	// OwnTmp gives steps the image's own /tmp and /var/tmp, where the variable [Private]
+	// is 1 while Apptainer runs.
+	OwnTmp bool
 }
 
 // Lower turns a graph into a definition that plain Apptainer builds. It fetches nothing
@@ -58,7 +63,7 @@ func Lower(ctx context.Context, g pipelines.Graph, o Options) (Definition, error
 		return Definition{}, l.lack(g.Result(), "a directory is no image", "copy it into an image")
 	}
 	l.stages = append(l.stages, l.image(last))
-	return Definition{Stages: l.stages}, nil
+	return Definition{Stages: l.stages, Config: last.config}, nil
 }
 
 // name of the builder in errors.
@@ -81,8 +86,9 @@ type chain struct {
 	// scratch: nothing in the image can run, so all is done from the host.
 	scratch bool
 	// posted: something happens in %post, which %setup can no longer come after.
-	posted, library, copies, lent bool
-	config                        pipelines.Configure
+	posted, library, copies, mounts, lent bool
+	shows                                 int
+	config                                pipelines.Configure
 }
 
 func (l *lowering) lack(n pipelines.Node, what, fix string) error {
@@ -109,7 +115,7 @@ func (l *lowering) node(ctx context.Context, n pipelines.Node, done map[string]c
 	case pipelines.Local:
 		c, err = l.Local(ctx, n, o)
 	case pipelines.Run:
-		c, err = l.Run(ctx, n, base, make([]chain, len(n.Inputs)-1), o)
+		c, err = l.Run(ctx, n, base, mounts(n, done), o)
 	case pipelines.Copy:
 		c, err = l.Copy(ctx, n, base, done[n.Inputs[1]], o)
 	case pipelines.File:
@@ -121,8 +127,20 @@ func (l *lowering) node(ctx context.Context, n pipelines.Node, done map[string]c
 	default:
 		err = l.lack(n, "is not known", "")
 	}
+	if len(n.Inputs) == 0 && l.o.Base != nil {
+		c.config = l.o.Base(n)
+	}
 	c.node = n
 	return c, err
+}
+
+// mounts are the images that a step is shown files of.
+func mounts(n pipelines.Node, done map[string]chain) []chain {
+	var out []chain
+	for _, in := range n.Inputs[1:] {
+		out = append(out, done[in])
+	}
+	return out
 }
 
 // clone: chains share nothing.
@@ -161,7 +179,7 @@ func (l *lowering) inImage(c *chain, n pipelines.Node, functions bool, commands 
 	}
 	c.stage.Post = append(c.stage.Post, comment(n))
 	if l.o.Mark != nil {
-		c.stage.Post = append(c.stage.Post, l.o.Mark(n))
+		commands = slices.Concat([]string{l.o.Mark(n, false)}, commands, []string{l.o.Mark(n, true)})
 	}
 	c.stage.Post = append(c.stage.Post, commands...)
 }
@@ -170,8 +188,8 @@ func (l *lowering) File(_ context.Context, n pipelines.Node, c chain, o pipeline
 	if strings.ContainsAny(o.Path+o.Link, "\x00\r") {
 		return c, l.lack(n, "its name "+ErrText.Error(), "choose another name")
 	}
-	if p := path.Clean(o.Path); c.scratch || onHost(p) {
-		if !c.scratch && o.Dir && slices.Contains(shared, p) {
+	if p := path.Clean(o.Path); c.scratch || l.onHost(p) {
+		if !c.scratch && o.Dir && slices.Contains(l.shared(), p) {
 			return c, nil // it is there, with the host's mode while building and the image's after it
 		}
 		c.onHost(n, file(o)...)
@@ -187,7 +205,7 @@ func (l *lowering) Remove(_ context.Context, n pipelines.Node, c chain, o pipeli
 			return c, l.lack(n, "the name "+ErrText.Error(), "choose another name")
 		}
 		switch {
-		case c.scratch || reaches(p):
+		case c.scratch || l.reaches(p):
 			c.onHost(n, remove(p))
 		default:
 			l.inImage(&c, n, true, remove(p))
@@ -196,15 +214,13 @@ func (l *lowering) Remove(_ context.Context, n pipelines.Node, c chain, o pipeli
 	return c, nil
 }
 
-func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, o pipelines.Run) (chain, error) {
+func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chain, o pipelines.Run) (chain, error) {
 	other := "leave it out for Apptainer, or build with another builder and convert: cfbuild run --format sif needs no Apptainer"
 	switch {
 	case len(o.Secrets) > 0:
 		return c, l.lack(n, "definition files have no secrets", other)
 	case len(o.Caches) > 0:
 		return c, l.lack(n, "definition files have no cache mounts", other)
-	case len(o.Mounts) > 0:
-		return c, l.lack(n, "definition files show a step no files of other images", "copy the files, and remove them after the step")
 	case len(o.Roots) > 0:
 		return c, l.lack(n, "definition files give devices and processes to the image's own root only", other)
 	}
@@ -252,7 +268,11 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, 
 		l.lend(&c, n)
 	}
 	c.scratch = false
-	l.inImage(&c, n, false, b.String())
+	show, hide, err := l.shown(&c, n, from, o)
+	if err != nil {
+		return c, err
+	}
+	l.inImage(&c, n, false, slices.Concat(show, []string{b.String()}, hide)...)
 	return c, nil
 }
 

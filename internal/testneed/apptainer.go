@@ -19,11 +19,11 @@ func Apptainer(t testing.TB, script string) string {
 	for _, p := range []string{"patchelf", "squashfuse", "mksquashfs"} {
 		Program(t, p)
 	}
-	base := fmt.Sprintf("/var/tmp/cfbuild-test-%d", os.Getuid())
+	base := fmt.Sprintf("/var/lib/cfbuild-test-%d", os.Getuid())
 	if err := os.Mkdir(base, 0o755); err != nil && !os.IsExist(err) {
 		t.Fatal(err)
 	}
-	// /var/tmp is everyone's.
+	// Not in /var/tmp, where steps of builds have another, and which is everyone's.
 	if st, err := os.Lstat(base); err != nil || !st.IsDir() || st.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) || st.Mode()&0o022 != 0 {
 		t.Fatalf("%s is not ours: %v", base, err)
 	}
