@@ -13,6 +13,7 @@ import (
 	"github.com/cfbuild/cfbuild/internal/deffile"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/sif"
+	"github.com/cfbuild/cfbuild/internal/squashfs"
 	"github.com/cfbuild/cfbuild/internal/steptrust"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
@@ -22,6 +23,7 @@ import (
 // build is one request that is being worked on.
 type build struct {
 	builders.Request
+	ctx     context.Context // of Build, for what the lowering calls back
 	work    *workplace
 	program string
 	// last is the name of the SIF file that the pass before made.
@@ -64,7 +66,7 @@ func (b *builder) Build(ctx context.Context, r builders.Request) (builders.Resul
 		return builders.Result{}, err
 	}
 	defer work.remove()
-	x := &build{Request: r, work: work, program: program}
+	x := &build{Request: r, ctx: ctx, work: work, program: program}
 	var done deffile.Definition
 	ran := 0
 	for i, p := range parts {
@@ -124,7 +126,6 @@ func (x *build) pass(ctx context.Context, i int, p pass, last bool) (deffile.Def
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t.stop = cancel
-	t.start(i)
 	err = x.work.run(ctx, errand{Program: x.program, Args: append(args, out, file), Env: env, NoNetwork: p.network == loopbackOnly}, t.line)
 	x.last = out
 	return def, t.ran, t.end(err)
@@ -218,40 +219,32 @@ func image(n pipelines.Node, o pipelines.Layout) (v1.Descriptor, v1.Image, error
 	return d, c, err
 }
 
-// layout makes an image of a layout ready for Apptainer: a layout that has nothing else,
-// for Apptainer fails where there are two, or the SIF file it was made of.
+// layout makes a SIF file of an image of a layout, or takes the one that it was made of.
 func (x *build) layout(n pipelines.Node, o pipelines.Layout) (string, error) {
 	if o.Path == "" {
 		return "localimage:" + x.last, nil
 	}
 	d, _, err := image(n, o)
 	if err != nil {
-		return "", err
+		return "", &pipelines.InvalidError{Where: n.Where, What: "layout " + o.Path, Cause: err.Error(), Fix: "name an OCI image layout that has the image"}
 	}
 	x.sources++
 	if own := filepath.Join(o.Path, sif.Beside); exists(own) {
 		name := fmt.Sprintf("source%d.sif", x.sources)
 		return "localimage:" + name, linkOrCopy(own, x.work.path(name))
 	}
-	name := fmt.Sprintf("source%d", x.sources)
-	from, err := oci.Open(o.Path)
+	// Apptainer's own unpacking stumbles over device nodes, which root in a user namespace
+	// cannot make.
+	name := fmt.Sprintf("source%d.sif", x.sources)
+	l, err := oci.Open(o.Path)
 	if err != nil {
 		return "", err
 	}
-	to, err := oci.Create(x.work.path(name))
-	if err != nil {
-		return "", err
+	r, err := sif.Convert(x.ctx, l, d, x.work.path(name), sif.Options{Compression: squashfs.Zstd, Level: 1, NoDevices: true})
+	for _, what := range r.Dropped {
+		x.Events.Send(pipelines.Event{Kind: pipelines.EventWarning, Job: x.Job, Text: "apptainer: left out: " + what})
 	}
-	m, _, err := from.Image(d)
-	if err != nil {
-		return "", err
-	}
-	for _, blob := range append([]v1.Descriptor{d, m.Config}, m.Layers...) {
-		if err := to.LinkBlob(from.BlobPath(blob.Digest), blob.Digest); err != nil {
-			return "", err
-		}
-	}
-	return "oci:" + name, to.SetIndex(v1.Index{Manifests: []v1.Descriptor{d}})
+	return "localimage:" + name, err
 }
 
 func exists(path string) bool {

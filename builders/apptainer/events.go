@@ -33,8 +33,9 @@ type teller struct {
 	stop   context.CancelCauseFunc
 
 	mu    sync.Mutex
-	all   pipelines.Node // the pass itself
 	step  *pipelines.Node
+	own   bool // the step is Apptainer's own work
+	owns  int
 	tail  []string
 	timer *time.Timer
 	ran   int
@@ -59,11 +60,6 @@ func (t *teller) about(kind pipelines.EventKind, n pipelines.Node, text string) 
 	t.send(pipelines.Event{Kind: kind, Step: n.ID, Name: n.Name, Where: n.Where.String(), Text: text})
 }
 
-func (t *teller) start(i int) {
-	t.all = pipelines.Node{ID: fmt.Sprintf("apptainer-%d", i), Name: "apptainer build"}
-	t.about(pipelines.EventStart, t.all, "")
-}
-
 func (t *teller) line(s string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -71,20 +67,23 @@ func (t *teller) line(s string) {
 		t.leave()
 		if n, ok := t.graph.Node("sha256:" + rest); ok {
 			t.enter(n)
+			t.tail = nil
+			t.ran++
 		}
 		return
 	}
 	if t.tail = append(t.tail, s); len(t.tail) > 10*kept {
 		t.tail = append([]string(nil), t.tail[len(t.tail)-kept:]...)
 	}
-	if t.step != nil {
-		t.about(pipelines.EventLog, *t.step, s)
-		return
+	if t.step == nil {
+		t.owns++
+		t.enter(pipelines.Node{ID: fmt.Sprintf("apptainer-%d", t.owns), Name: "apptainer build"})
+		t.own = true
 	}
-	if m := level.FindStringSubmatch(s); m != nil && m[1] == "WARNING" && !dull(s) {
+	if m := level.FindStringSubmatch(s); t.own && m != nil && m[1] == "WARNING" && !dull(s) {
 		t.send(pipelines.Event{Kind: pipelines.EventWarning, Text: "apptainer: " + s[len(m[0]):]})
 	}
-	t.about(pipelines.EventLog, t.all, s)
+	t.about(pipelines.EventLog, *t.step, s)
 }
 
 // dull are warnings that are about how Apptainer is run here.
@@ -93,8 +92,7 @@ func dull(s string) bool {
 }
 
 func (t *teller) enter(n pipelines.Node) {
-	t.step, t.tail = &n, nil
-	t.ran++
+	t.step, t.own = &n, false
 	t.about(pipelines.EventStart, n, "")
 	if n.Timeout > 0 {
 		t.timer = time.AfterFunc(time.Duration(n.Timeout), func() { t.stop(errTimeout) })
@@ -119,23 +117,25 @@ func (t *teller) end(err error) error {
 	defer t.mu.Unlock()
 	if err == nil {
 		t.leave()
-		t.about(pipelines.EventDone, t.all, "")
 		return nil
 	}
 	tail := t.tail[max(0, len(t.tail)-kept):]
 	m := failed.FindStringSubmatch(strings.Join(tail, "\n"))
 	switch {
-	case t.step == nil || t.step.ID == "":
+	case t.step == nil || t.own:
 		err = diagnose(err, tail)
 	case errors.Is(err, errTimeout):
 		err = &builders.StepError{Node: *t.step, ExitCode: -1, TimedOut: true, Tail: tail, Err: err}
 	case m != nil && known(tail) == nil:
-		code, _ := strconv.Atoi(m[2])
+		code, _ := strconv.Atoi(m[2] + m[4])
 		var said []string
 		for _, l := range tail {
 			if !failed.MatchString(l) {
 				said = append(said, l)
 			}
+		}
+		if _, ok := t.step.Op.(pipelines.Run); !ok { // a command of ours
+			code, err = -1, errors.New("it cannot be done")
 		}
 		err = &builders.StepError{Node: *t.step, ExitCode: code, Tail: said, Err: err}
 	case known(tail) != nil:
@@ -149,6 +149,5 @@ func (t *teller) end(err error) error {
 	if t.step != nil {
 		t.about(pipelines.EventFailed, *t.step, err.Error())
 	}
-	t.about(pipelines.EventFailed, t.all, err.Error())
 	return err
 }

@@ -27,6 +27,12 @@ func furnish(e errand) (place string, err error) {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return "", fmt.Errorf("mount /proc: %w", err)
 	}
+	// Root's own ids are root's also to what the kernel lets root set.
+	for _, p := range []string{"/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"} {
+		if err := readOnly(p); err != nil {
+			return "", err
+		}
+	}
 	if place, err = emptyPlace(e.Program); err != nil {
 		return "", err
 	}
@@ -100,14 +106,30 @@ func (b *bind) mount() error {
 	if !b.readOnly {
 		return nil
 	}
+	return remountReadOnly(b.to)
+}
+
+// readOnly keeps a path from being written.
+func readOnly(path string) error {
+	err := unix.Mount(path, path, "", unix.MS_BIND|unix.MS_REC, "")
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", path, err)
+	}
+	return remountReadOnly(path)
+}
+
+func remountReadOnly(path string) error {
 	// Flags that the mount has from a namespace above must be named again.
 	var st unix.Statfs_t
-	if err := unix.Statfs(b.to, &st); err != nil {
+	if err := unix.Statfs(path, &st); err != nil {
 		return err
 	}
 	keep := uintptr(st.Flags) & (unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME)
-	if err := unix.Mount("", b.to, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|keep, ""); err != nil {
-		return fmt.Errorf("mount %s read-only: %w", b.to, err)
+	if err := unix.Mount("", path, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|keep, ""); err != nil {
+		return fmt.Errorf("mount %s read-only: %w", path, err)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -21,7 +23,9 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if os.Geteuid() == 0 && os.Getenv(guarded) == "" {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+		// The log is below /tmp, which is another there.
+		args := slices.DeleteFunc(os.Args[1:], func(a string) bool { return strings.HasPrefix(a, "-test.testlogfile=") })
+		cmd := exec.Command("/proc/self/exe", args...)
 		cmd.Env = append(os.Environ(), guarded+"=1")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}

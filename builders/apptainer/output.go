@@ -113,5 +113,12 @@ func apply(c *v1.ImageConfig, k pipelines.Configure) {
 		}
 		return out
 	}
-	c.Volumes, c.ExposedPorts = set(c.Volumes, k.Volumes), set(c.ExposedPorts, k.ExposedPorts)
+	var ports []string
+	for _, p := range k.ExposedPorts {
+		if !strings.Contains(p, "/") {
+			p += "/tcp"
+		}
+		ports = append(ports, p)
+	}
+	c.Volumes, c.ExposedPorts = set(c.Volumes, k.Volumes), set(c.ExposedPorts, ports)
 }

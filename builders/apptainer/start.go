@@ -165,7 +165,9 @@ func ownIDs(path string) ([]syscall.SysProcIDMap, error) {
 		if _, err := fmt.Sscan(l, &inside, &outside, &n); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		out = append(out, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: n})
+		// All ids there are would look like no namespace, and Apptainer would take rights for
+		// granted that it has not got.
+		out = append(out, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: min(n, 1<<32-2)})
 	}
 	return out, nil
 }

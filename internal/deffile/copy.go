@@ -52,24 +52,16 @@ func (l *lowering) Copy(_ context.Context, n pipelines.Node, c, from chain, o pi
 	if owner == "" {
 		owner = "''"
 	}
-	c.copying(n)
-	c.onHost(n, fmt.Sprintf("cf_copy %s %s %s %s %s", owner, mode, root, quote(o.Dst), quoteAll(o.Src)))
+	c.copies = true
+	l.onHost(&c, n, fmt.Sprintf("cf_copy %s %s %s %s %s", owner, mode, root, quote(o.Dst), quoteAll(o.Src)))
 	return c, nil
-}
-
-// copying makes cf_copy known to %setup.
-func (c *chain) copying(n pipelines.Node) {
-	if !c.copies {
-		c.copies = true
-		c.onHost(n, copyLibrary)
-	}
 }
 
 // shown puts what a step's mounts show into the stage, and gives the commands before
 // and after the step: what has the place is moved aside for that time.
 func (l *lowering) shown(c *chain, n pipelines.Node, from []chain, o pipelines.Run) (show, hide []string, err error) {
 	for i, m := range o.Mounts {
-		if l.onHost(path.Clean(m.Target)) {
+		if l.ofHost(path.Clean(m.Target)) {
 			return nil, nil, l.lack(n, m.Target+" is the host's while Apptainer builds: nothing can be shown there", "show it elsewhere")
 		}
 		root := quote(from[i].local)
@@ -78,7 +70,7 @@ func (l *lowering) shown(c *chain, n pipelines.Node, from []chain, o pipelines.R
 		}
 		c.shows++
 		at := fmt.Sprintf("/.cfbuild-mount%d", c.shows)
-		c.onHost(n, fmt.Sprintf(`cp -a %s%s "$R%s"`, root, quote(path.Clean(m.Src)), at))
+		l.onHost(c, n, fmt.Sprintf(`cp -a %s%s "$R%s"`, root, quote(path.Clean(m.Src)), at))
 		show = append(show, "cf_show "+at+" "+quote(path.Clean(m.Target)))
 		hide = append([]string{"cf_hide " + quote(path.Clean(m.Target))}, hide...)
 	}
@@ -112,7 +104,7 @@ func (l *lowering) name(c chain) string {
 	s := l.finish(c)
 	s.Header = append(s.Header, Field{"Stage", name})
 	if len(s.Setup) == 0 {
-		s.Setup = []string{"set +x\nR=$APPTAINER_ROOTFS"}
+		s.Setup = []string{begin}
 	}
 	s.Setup = append(s.Setup, `printf %s "$R" >"$R`+ownRoot+`"`)
 	l.stages = append(l.stages, s)
@@ -123,8 +115,8 @@ func (l *lowering) name(c chain) string {
 func (l *lowering) onTop(c chain) chain {
 	next := chain{node: c.node, config: c.config, stage: Stage{Header: []Field{{"Bootstrap", "scratch"}}}}
 	file := l.take(&next, c)
-	next.copying(c.node)
-	next.onHost(c.node, `cf_copy '' '' "$(cat "$R`+file+`")" / /`, `rm -f "$R`+ownRoot+`"`)
+	next.copies = true
+	l.onHost(&next, c.node, `cf_copy '' '' "$(cat "$R`+file+`")" / /`, `rm -f "$R`+ownRoot+`"`)
 	return next
 }
 
@@ -132,9 +124,14 @@ func (l *lowering) onTop(c chain) chain {
 // mount namespace of its own; without it a definition with OwnTmp leaves the host alone.
 const Private = "CFBUILD_PRIVATE"
 
+// begin is the head of %setup. Nothing there may work on the host's root by mistake.
+const begin = `set +x
+umask 022
+R=${APPTAINER_ROOTFS:?}
+[ "$R" != / ]`
+
 // ownTmp puts the image's directories where Apptainer takes the host's from.
-const ownTmp = `set +x
-# Steps have the image's own /tmp: where cfbuild runs Apptainer, the host's is not in sight.
+const ownTmp = `# Steps have the image's own /tmp: where cfbuild runs Apptainer, the host's is not in sight.
 for t in tmp var/tmp; do
 	if [ "${` + Private + `:-}" = 1 ] && [ ! -L "$APPTAINER_ROOTFS/var" ] && [ ! -L "$APPTAINER_ROOTFS/$t" ] && [ -d "$APPTAINER_ROOTFS/$t" ]; then
 		mount --bind "$APPTAINER_ROOTFS/$t" "/$t"
@@ -151,6 +148,13 @@ func (l *lowering) finish(c chain) Stage {
 	}
 	if l.o.OwnTmp && len(s.Post) > 0 {
 		s.Setup = append(s.Setup, ownTmp)
+	}
+	if len(s.Setup) > 0 {
+		first := []string{begin, library}
+		if c.copies {
+			first = append(first, copyLibrary)
+		}
+		s.Setup = append(first, s.Setup...)
 	}
 	if c.lent {
 		s.Post = append(s.Post, returnLent)

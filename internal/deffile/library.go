@@ -10,15 +10,29 @@ import (
 )
 
 // The functions that steps are written with. In %setup, which runs on the host, R is
-// the image's directory, and a path is not followed through a symbolic link, which could
-// lead to the host's own files. In %post R is empty.
+// the image's directory, and links are followed in the image, not to the host's own files.
+// In %post R is empty.
 const library = `cf_at() { # PATH: sets p to where it is, d to its directory
-	p=$R d=${1#/}
-	while [ "$d" != "${d#*/}" ]; do
-		p=$p/${d%%/*} d=${d#*/}
-		[ -z "$R" ] || [ ! -L "$p" ] || { echo "$1: ${p#"$R"} is a symbolic link" >&2; return 1; }
+	p=$R rest=${1#/} links=0
+	while [ "$rest" != "${rest#*/}" ]; do
+		c=${rest%%/*} rest=${rest#*/}
+		case $c in
+		'' | .) ;;
+		..) p=${p%/*} ;;
+		*)
+			p=$p/$c
+			if [ "$R" ] && [ -L "$p" ]; then
+				links=$((links + 1))
+				[ $links -lt 40 ] || { echo "$1: too many links" >&2; return 1; }
+				c=$(readlink "$p") p=${p%/*}
+				[ "$c" = "${c#/}" ] || p=$R
+				rest=${c#/}/$rest
+			fi
+			;;
+		esac
+		case $p/ in "$R"/*) ;; *) p=$R ;; esac
 	done
-	d=${p:-/} p=$p/${1##*/}
+	d=${p:-/} p=$p/$rest
 }
 cf_own() { # MODE OWNER
 	chown "$2" "$p"
@@ -61,35 +75,57 @@ cf_remove() { # DIRECTORY PATTERN
 }`
 
 // copyLibrary is for %setup alone: copies come from the host or from another stage.
-const copyLibrary = `cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
-	own=$1 mode=$2 from=$3 dst=$4 many=$(($# > 5)) t=$R/.cfbuild-copy
+const copyLibrary = `cf_inside() { # PATH: no directory on the way is a link, which could lead out
+	(
+		w=$R i=${1#/}
+		while [ "$i" != "${i#*/}" ]; do
+			w=$w/${i%%/*} i=${i#*/}
+			[ ! -L "$w" ] || { echo "$1: ${w#"$R"} is a symbolic link: name what it leads to" >&2; exit 1; }
+		done
+	)
+}
+cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
+	own=$1 mode=$2 from=$3 dst=$4 many=$(($# > 5)) t=$R/.cfbuild-copy root=$R
 	shift 4
-	cf_at "$dst"
-	[ ! -L "${p%/}" ] || { echo "$dst is a symbolic link" >&2; return 1; }
 	rm -rf "$t"
-	mkdir -p "$d" "$t"
+	mkdir "$t"
+	as=
 	for s; do
-		ok=
+		R=$from
+		cf_at "/${s#/}"
+		R=$root s=$p ok=
 		IFS=
-		for f in $from$s; do
+		for f in $s; do
 			[ -e "$f" ] || [ -L "$f" ] || continue
 			ok=1
-			(R=$from && cf_at "${f#"$from"}")
-			if [ -d "$f" ] && [ ! -L "$f" ]; then cp -a "$f/." "$t/"
-			elif [ $many = 1 ] || [ "$dst" != "${dst%/}" ] || [ -d "$p" ]; then cp -a "$f" "$t/"
-			else cp -a "$f" "$t/${dst##*/}" && p=${p%/*}
+			if [ -L "$f" ]; then # what it leads to
+				R=$from
+				cf_at "${f#"$from"}/."
+				R=$root as=${f##*/}
+				cp -a "$d" "$t/$as"
+				continue
+			fi
+			R=$from cf_inside "${f#"$from"}"
+			if [ -d "$f" ]; then cp -a "$f/." "$t/"
+			else cp -a "$f" "$t/" && as=${f##*/}
 			fi
 		done
 		unset IFS
 		[ "$ok" ] || { echo "$s: not there" >&2; return 1; }
 	done
-	[ -z "$own" ] || chown -hR "$own" "$t"
+	cf_at "$dst"
+	if [ "$as" ] && [ $many = 0 ] && [ "$dst" = "${dst%/}" ] && [ ! -d "$p" ]; then # a file by its new name
+		[ "$as" = "${p##*/}" ] || mv "$t/$as" "$t/${p##*/}"
+		p=$d
+	else
+		cf_at "${dst%/}/."
+		p=$d
+	fi
 	[ -z "$mode" ] || find "$t" -type f -exec chmod "$mode" {} +
-	[ -e "$p" ] || mkdir -p "$p"
-	chmod --reference="$p" "$t"
-	chown --reference="$p" "$t"
-	cp -a --remove-destination "$t/." "$p/"
-	rm -rf "$t"
+	mkdir -p "$p"
+	tar -C "$t" --xattrs --xattrs-include='*' --numeric-owner ${own:+--owner=${own%:*} --group=${own#*:}} -cf "$t.tar" .
+	tar -C "$p" --xattrs --xattrs-include='*' --numeric-owner --no-overwrite-dir -xpf "$t.tar"
+	rm -rf "$t" "$t.tar"
 }`
 
 // mountLibrary shows a step files of other images, in %post.
@@ -116,8 +152,8 @@ func (l *lowering) shared() []string {
 	return shared
 }
 
-// onHost says whether a path is one of the host's in %post, or leads to one.
-func (l *lowering) onHost(p string) bool {
+// ofHost says whether a path is one of the host's in %post, or leads to one.
+func (l *lowering) ofHost(p string) bool {
 	return slices.ContainsFunc(l.shared(), func(s string) bool { return p == s || strings.HasPrefix(p, s+"/") })
 }
 
@@ -125,7 +161,7 @@ func (l *lowering) onHost(p string) bool {
 // something of the host's in %post: what is below a mount, a mount point itself, or a
 // directory above one.
 func (l *lowering) reaches(pattern string) bool {
-	if l.onHost(path.Clean(pattern)) {
+	if l.ofHost(path.Clean(pattern)) {
 		return true
 	}
 	dir, last := path.Split(path.Clean(pattern))

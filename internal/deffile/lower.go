@@ -160,11 +160,17 @@ func comment(n pipelines.Node) string {
 }
 
 // onHost adds commands that work on the image's tree from the host.
-func (c *chain) onHost(n pipelines.Node, commands ...string) {
-	if len(c.stage.Setup) == 0 {
-		c.stage.Setup = []string{"set +x\numask 022\nR=$APPTAINER_ROOTFS\n" + library}
+func (l *lowering) onHost(c *chain, n pipelines.Node, commands ...string) {
+	c.stage.Setup = append(c.stage.Setup, comment(n))
+	c.stage.Setup = append(c.stage.Setup, l.marked(n, commands)...)
+}
+
+// marked puts commands between the announcements of a step.
+func (l *lowering) marked(n pipelines.Node, commands []string) []string {
+	if l.o.Mark == nil {
+		return commands
 	}
-	c.stage.Setup = append(append(c.stage.Setup, comment(n)), commands...)
+	return slices.Concat([]string{l.o.Mark(n, false)}, commands, []string{l.o.Mark(n, true)})
 }
 
 // inImage adds commands that run in the image.
@@ -178,21 +184,18 @@ func (l *lowering) inImage(c *chain, n pipelines.Node, functions bool, commands 
 		c.stage.Post = append(c.stage.Post, "R=\n"+library)
 	}
 	c.stage.Post = append(c.stage.Post, comment(n))
-	if l.o.Mark != nil {
-		commands = slices.Concat([]string{l.o.Mark(n, false)}, commands, []string{l.o.Mark(n, true)})
-	}
-	c.stage.Post = append(c.stage.Post, commands...)
+	c.stage.Post = append(c.stage.Post, l.marked(n, commands)...)
 }
 
 func (l *lowering) File(_ context.Context, n pipelines.Node, c chain, o pipelines.File) (chain, error) {
 	if strings.ContainsAny(o.Path+o.Link, "\x00\r") {
 		return c, l.lack(n, "its name "+ErrText.Error(), "choose another name")
 	}
-	if p := path.Clean(o.Path); c.scratch || l.onHost(p) {
+	if p := path.Clean(o.Path); c.scratch || l.ofHost(p) {
 		if !c.scratch && o.Dir && slices.Contains(l.shared(), p) {
 			return c, nil // it is there, with the host's mode while building and the image's after it
 		}
-		c.onHost(n, file(o)...)
+		l.onHost(&c, n, file(o)...)
 		return c, nil
 	}
 	l.inImage(&c, n, true, file(o)...)
@@ -206,7 +209,7 @@ func (l *lowering) Remove(_ context.Context, n pipelines.Node, c chain, o pipeli
 		}
 		switch {
 		case c.scratch || l.reaches(p):
-			c.onHost(n, remove(p))
+			l.onHost(&c, n, remove(p))
 		default:
 			l.inImage(&c, n, true, remove(p))
 		}
@@ -244,8 +247,13 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chai
 		b.WriteString("export " + k + "=" + quote(env[k]) + "\n")
 	}
 	words := o.Args
+	var script []string // a file, where it is too long for an argument
 	if len(words) == 0 {
 		words = []string{"/bin/sh", "-e", "-c", o.Shell}
+		if len(o.Shell) > maxSection/2 {
+			script = file(pipelines.File{Path: stepScript, Data: []byte(o.Shell)})
+			words = []string{"/bin/sh", "-e", stepScript}
+		}
 	}
 	for i, w := range words {
 		if strings.Contains(w, "\x00") {
@@ -262,7 +270,7 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chai
 	}
 	b.WriteString(" </dev/null\n)")
 	if b.Len() > maxSection {
-		return c, l.lack(n, fmt.Sprintf("its script of %d bytes %s: more than %d", b.Len(), ErrText, maxSection), "put the script in a file and run that")
+		return c, l.lack(n, fmt.Sprintf("its command of %d bytes %s: more than %d", b.Len(), ErrText, maxSection), "put it in a file and run that")
 	}
 	if o.Network != pipelines.NetworkNone {
 		l.lend(&c, n)
@@ -272,9 +280,15 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chai
 	if err != nil {
 		return c, err
 	}
-	l.inImage(&c, n, false, slices.Concat(show, []string{b.String()}, hide)...)
+	if len(script) > 0 {
+		hide = append(hide, "rm -f "+stepScript)
+	}
+	l.inImage(&c, n, len(script) > 0, slices.Concat(show, script, []string{b.String()}, hide)...)
 	return c, nil
 }
+
+// stepScript is a script that is too long for an argument, while it runs.
+const stepScript = "/.cfbuild-script"
 
 // root says whether a user as in an image's configuration is root.
 func root(user string) bool {

@@ -47,7 +47,7 @@ func TestCannotBeSaid(t *testing.T) {
 		"step as root":       pulled().Then(pipelines.Configure{User: "nobody"}).Then(pipelines.Run{Shell: "x"}),
 		"host's while":       pulled().Then(pipelines.Run{Shell: "x", Mounts: []pipelines.Mount{{From: scratch(), Src: "/a", Target: "/tmp/b"}}}),
 		"own root only":      pulled().Then(pipelines.Run{Shell: "x", Roots: []string{"/r"}}),
-		"more than":          pulled().Then(pipelines.Run{Shell: strings.Repeat("echo a line\n", 6000)}),
+		"more than":          pulled().Then(pipelines.Run{Args: []string{"echo", strings.Repeat("a line\n", 10000)}}),
 		"no bootstrap agent": pipelines.From(amd64, pipelines.Bootstrap{Method: "apk", Include: []string{"busybox"}, Sources: []pipelines.PackageSource{{Repository: "alpine", Suite: "v3", Mirrors: []string{"http://m"}}}}),
 		"variant minbase":    pipelines.From(amd64, pipelines.Bootstrap{Method: "deb", Variant: "standard", Sources: []pipelines.PackageSource{{Repository: "debian", Suite: "bookworm", Mirrors: []string{"http://m"}}}}),
 		"exclude packages":   pipelines.From(amd64, pipelines.Bootstrap{Method: "deb", Exclude: []string{"perl"}, Sources: []pipelines.PackageSource{{Repository: "debian", Suite: "bookworm", Mirrors: []string{"http://m"}}}}),

@@ -35,7 +35,16 @@ cf_lend() {
 		[ ! -e "/run/cfbuild/bundle$n" ] || continue
 		cp -p "$f" "/run/cfbuild/bundle$n"
 		cat "/run/cfbuild/site-ca.pem" >>"$f"
-		cksum <"$f" >"/run/cfbuild/bundle$n.lent"
+		cp "$f" "/run/cfbuild/bundle$n.lent"
+	done
+	for f in DIRECTORIES; do
+		[ -d "$f" ] || continue
+		for h in HASHES; do
+			n=0
+			while [ -e "$f/$h.$n" ] || [ -L "$f/$h.$n" ]; do n=$((n + 1)); done
+			ln -s /run/cfbuild/site-ca.pem "$f/$h.$n"
+			echo "$f/$h.$n" >>/run/cfbuild/links
+		done
 	done
 }
 cf_take_back() {
@@ -46,13 +55,18 @@ cf_take_back() {
 		[ -e "/run/cfbuild/bundle$n" ] || continue
 		f=$(readlink -f "$f")
 		# One that a step made anew never had them.
-		[ "$(cksum <"$f")" != "$(cat "/run/cfbuild/bundle$n.lent")" ] || cp -p "/run/cfbuild/bundle$n" "$f"
+		[ "$(cat "$f")" != "$(cat "/run/cfbuild/bundle$n.lent")" ] || cp -p "/run/cfbuild/bundle$n" "$f"
+	done
+	for f in $(cat /run/cfbuild/links 2>/dev/null); do
+		[ "$(readlink "$f")" != /run/cfbuild/site-ca.pem ] || rm -f "$f"
 	done
 	rm -rf /run/cfbuild
-}`
+	[ -z "$cf_run" ] || rmdir /run 2>/dev/null || :
+}
+cf_run=
+[ -e /run ] || cf_run=made`
 
-// lend makes the next steps of a stage trust the site's authorities. Java's store and
-// hashed directories are left out.
+// lend makes the next steps of a stage trust the site's authorities. Java's store is left out.
 func (l *lowering) lend(c *chain, n pipelines.Node) {
 	pem := site.Bundle(l.o.Site.BuildCAs())
 	if len(pem) == 0 || c.lent {
@@ -66,8 +80,15 @@ func (l *lowering) lend(c *chain, n pipelines.Node) {
 			variables = append(variables, k+"="+env[k])
 		}
 	}
+	var hashes []string
+	for _, c := range l.o.Site.BuildCAs() {
+		if h, ok := c.SubjectHash(); ok {
+			hashes = append(hashes, h)
+		}
+	}
 	n.Name, n.Where = "authorities of the site, while steps run", pipelines.Position{}
-	lib := strings.NewReplacer("BUNDLES", strings.Join(steptrust.Bundles(), " "), "VARIABLES", strings.Join(variables, " ")).Replace(lendLibrary)
+	lib := strings.NewReplacer("BUNDLES", strings.Join(steptrust.Bundles(), " "), "DIRECTORIES", strings.Join(steptrust.Directories(), " "), "HASHES", strings.Join(hashes, " "),
+		"VARIABLES", strings.Join(variables, " ")).Replace(lendLibrary)
 	mark := l.o.Mark
 	l.o.Mark = nil
 	l.inImage(c, n, true, append(append([]string{lib}, file(pipelines.File{Path: steptrust.Lone, Data: pem})...), "cf_lend")...)

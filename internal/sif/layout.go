@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/squashfs"
@@ -30,8 +31,8 @@ var linked = []string{".exec", ".run", ".shell", ".test", "environment", "singul
 
 // Layout writes the tree of a SIF file as an OCI layout of one image with one layer,
 // into a directory that is not there or is empty. What Apptainer added to run the image
-// is left out. c is the image's configuration; its RootFS and History are made here. The
-// layout is on disk when it returns; when it fails, something may be left.
+// is left out. c is the image's configuration; its RootFS and History are made here, and
+// its creation time bounds the times of files. The layout is on disk when it returns; when it fails, something may be left.
 func Layout(ctx context.Context, path, dir string, c v1.Image) (v1.Descriptor, error) {
 	fail := func(err error) (v1.Descriptor, error) { return v1.Descriptor{}, fmt.Errorf("sif %s: %w", path, err) }
 	i, err := Open(path)
@@ -47,7 +48,7 @@ func Layout(ctx context.Context, path, dir string, c v1.Image) (v1.Descriptor, e
 	if err != nil {
 		return fail(err)
 	}
-	layer, diff, err := putTree(ctx, l, q)
+	layer, diff, err := putTree(ctx, l, q, c.Created)
 	if err != nil {
 		return fail(err)
 	}
@@ -72,8 +73,8 @@ func Layout(ctx context.Context, path, dir string, c v1.Image) (v1.Descriptor, e
 	return d, nil
 }
 
-// putTree writes a file system as a layer.
-func putTree(ctx context.Context, l *oci.Layout, q *squashfs.FS) (v1.Descriptor, digest.Digest, error) {
+// putTree writes a file system as a layer. No time is later than newest.
+func putTree(ctx context.Context, l *oci.Layout, q *squashfs.FS, newest *time.Time) (v1.Descriptor, digest.Digest, error) {
 	blob, err := l.NewBlob()
 	if err != nil {
 		return v1.Descriptor{}, "", err
@@ -88,6 +89,9 @@ func putTree(ctx context.Context, l *oci.Layout, q *squashfs.FS) (v1.Descriptor,
 		h, err := header(n)
 		if h == nil || err != nil {
 			return err
+		}
+		if newest != nil && h.ModTime.After(*newest) {
+			h.ModTime = *newest
 		}
 		if err := w.WriteHeader(h); err != nil {
 			return err
