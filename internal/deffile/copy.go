@@ -156,8 +156,5 @@ func (l *lowering) finish(c chain) Stage {
 		}
 		s.Setup = append(first, s.Setup...)
 	}
-	if c.lent {
-		s.Post = append(s.Post, returnLent)
-	}
 	return s
 }

@@ -234,7 +234,11 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chai
 	if o.Network == pipelines.NetworkNone && !l.o.NetworkNone {
 		b.WriteString("# It needs no network; a definition file cannot keep it from it.\n")
 	}
-	b.WriteString("(\n")
+	var trust lent
+	if o.Network != pipelines.NetworkNone {
+		trust = l.lend(&c)
+	}
+	b.WriteString("(\n" + trust.exports)
 	if dir := or(o.Dir, c.config.WorkingDir); dir != "" {
 		b.WriteString("cd " + quote(dir) + "\n")
 	}
@@ -272,9 +276,6 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chai
 	if b.Len() > maxSection {
 		return c, l.lack(n, fmt.Sprintf("its command of %d bytes %s: more than %d", b.Len(), ErrText, maxSection), "put it in a file and run that")
 	}
-	if o.Network != pipelines.NetworkNone {
-		l.lend(&c, n)
-	}
 	c.scratch = false
 	show, hide, err := l.shown(&c, n, from, o)
 	if err != nil {
@@ -283,7 +284,7 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chai
 	if len(script) > 0 {
 		hide = append(hide, "rm -f "+stepScript)
 	}
-	l.inImage(&c, n, len(script) > 0, slices.Concat(show, script, []string{b.String()}, hide)...)
+	l.inImage(&c, n, len(script) > 0, slices.Concat(show, script, trust.before, []string{b.String()}, trust.after, hide)...)
 	return c, nil
 }
 
