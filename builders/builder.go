@@ -98,7 +98,11 @@ type Capabilities struct {
 	CacheMounts bool `json:"cache_mounts"`
 	// Roots: directories can have the step's devices and processes (Run.Roots).
 	Roots  bool `json:"roots"`
+	// Xattrs: extended attributes beyond security.capability are kept.
 	Xattrs bool `json:"xattrs"`
+	// Links: a new name that a step gives to a file of a layer below stays a hard
+	// link to it.
+	Links bool `json:"links"`
 }
 
 // CanRun says whether steps for p can run.
