@@ -89,5 +89,8 @@ func (x *build) fits(ctx context.Context, c *client.Client) error {
 	if !caps.Available {
 		return &builders.UnavailableError{Builder: Name, Reason: caps.Reason, Fix: caps.Fix}
 	}
+	if len(caps.Platforms) > 0 {
+		x.l.native = caps.Platforms[0]
+	}
 	return builders.Missing(Name, caps, x.r.Graph)
 }
