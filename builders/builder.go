@@ -65,6 +65,9 @@ type Request struct {
 	AuthFile    string
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
+	// Discard: only whether the steps pass is of interest. The builder may leave
+	// Output unmade and the Result empty.
+	Discard bool
 	// Events may be nil.
 	Events pipelines.Sink
 }
@@ -97,8 +100,12 @@ type Capabilities struct {
 	Secrets     bool `json:"secrets"`
 	CacheMounts bool `json:"cache_mounts"`
 	// Roots: directories can have the step's devices and processes (Run.Roots).
-	Roots  bool `json:"roots"`
+	Roots bool `json:"roots"`
+	// Xattrs: extended attributes beyond security.capability are kept.
 	Xattrs bool `json:"xattrs"`
+	// Links: a new name that a step gives to a file of a layer below stays a hard
+	// link to it.
+	Links bool `json:"links"`
 }
 
 // CanRun says whether steps for p can run.
@@ -124,6 +131,12 @@ type Backend struct {
 	// may be used while builds run. Nil: the backend keeps nothing there.
 	Size  func(ctx context.Context, o Options) (int64, error)
 	Prune func(ctx context.Context, o Options, unused time.Duration) (int64, error)
+	// Workers asks the daemons that o.Address names how they are; a daemon that does not
+	// answer within the timeout is among them, with the reason. An error means that the
+	// address makes no sense. Nil: the backend has no daemons.
+	Workers func(ctx context.Context, o Options, timeout time.Duration) ([]WorkerStatus, error)
+	// OnRequest backends are used when they are named, never by --builder auto.
+	OnRequest bool
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }

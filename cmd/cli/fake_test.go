@@ -31,6 +31,7 @@ func fakeApp() App {
 				return fakeBuilder{name: "absent", caps: builders.Capabilities{Reason: "its daemon does not run", Fix: "sudo systemctl start absent"}}, nil
 			}},
 			{Name: "fake", Describe: "builds nothing", Open: openFake},
+			{Name: "farm", Describe: "builds nothing elsewhere", Open: openFarm, Workers: farmWorkers},
 		},
 		Bootstrappers: []bootstrap.Bootstrapper{fakeBootstrap{}},
 		Publisher:     func(o PublisherOptions) Publisher { return fakePublisher{o} },
@@ -84,6 +85,35 @@ func openFake(_ context.Context, o builders.Options) (builders.Builder, error) {
 	}
 	return fakeBuilder{"fake", builders.Capabilities{Available: true, Platforms: linuxAll[:2], Emulated: linuxAll[1:2],
 		Detail: []string{"storage: none"}, Secrets: true, NetworkNone: true}}, nil
+}
+
+// openFarm is the fake with an address.
+func openFarm(ctx context.Context, o builders.Options) (builders.Builder, error) {
+	if _, err := farmWorkers(ctx, o, 0); err != nil {
+		return nil, err
+	}
+	b, err := openFake(ctx, builders.Options{})
+	f := b.(fakeBuilder)
+	f.name = "farm"
+	f.caps.Detail = []string{"address: " + o.Address}
+	return f, err
+}
+
+// farmWorkers has one worker for each word of the address: "up" or "down".
+func farmWorkers(_ context.Context, o builders.Options, _ time.Duration) ([]builders.WorkerStatus, error) {
+	var out []builders.WorkerStatus
+	for _, a := range strings.Split(o.Address, ",") {
+		switch a {
+		case "up":
+			out = append(out, builders.WorkerStatus{Address: a, For: linuxAll[:1], Version: "v0.33.1", Platforms: append([]pipelines.Platform{{OS: "linux", Architecture: "amd64", Variant: "v2"}}, linuxAll...),
+				Emulated: linuxAll[1:], Snapshotter: "overlayfs", Cache: 3 << 30, Idle: 1 << 30, Records: 12, Limit: 40 << 30})
+		case "down", "":
+			out = append(out, builders.WorkerStatus{Address: a, Err: "connection refused", Fix: "start " + o.Getenv("FARM_DAEMON")})
+		default:
+			return nil, fmt.Errorf("farm address %s: is neither up nor down", a)
+		}
+	}
+	return out, nil
 }
 
 func (b fakeBuilder) Name() string { return b.name }

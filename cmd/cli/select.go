@@ -88,6 +88,9 @@ func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir stri
 	var open []builders.Backend
 	var errs []error
 	for _, b := range p.app.Backends {
+		if b.OnRequest {
+			continue
+		}
 		if b.Open == nil {
 			errs = append(errs, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub})
 			continue
@@ -185,12 +188,20 @@ func (p *program) advised(b *probed, before []error) *probed {
 	return b
 }
 
-// findBackend reads --builder; -1 stands for "auto".
+// findBackend reads --builder; -1 stands for "auto". A list of workers in the
+// environment is the address of the backend that has workers, and has auto choose it.
 func (p *program) findBackend(flag string) (i int, address string, err error) {
+	workers := p.env.Getenv(workersVariable)
 	name, address, _ := strings.Cut(flag, ":")
 	if name == "auto" {
 		if address != "" {
 			return -1, "", usagef("name the builder: NAME:"+address, "--builder %q: auto takes no address", flag)
+		}
+		if workers != "" {
+			i = slices.IndexFunc(p.app.Backends, func(b builders.Backend) bool { return b.Workers != nil })
+			if i >= 0 {
+				return i, workers, nil
+			}
 		}
 		return -1, "", nil
 	}
@@ -198,6 +209,9 @@ func (p *program) findBackend(flag string) (i int, address string, err error) {
 	if i < 0 {
 		names := append([]string{"auto"}, backendNames(p.app.Backends)...)
 		return i, "", p.unknown("builder", name, names, "there are: "+strings.Join(names, ", "))
+	}
+	if address == "" && p.app.Backends[i].Workers != nil {
+		address = workers
 	}
 	return i, address, nil
 }

@@ -7,14 +7,14 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/assemble"
-	"github.com/cfbuild/cfbuild/internal/assembletest"
+	"github.com/cfbuild/cfbuild/internal/layertest"
 )
 
 func three(t *testing.T) *lab {
-	return newLab(t, assembletest.Tar(t, baseTar...)).
-		raw(assembletest.Tar(t, m("one:1", later), m("f:changed")), assembletest.Gzip).
-		raw(assembletest.Tar(t, m("d/a:1"), m("f:changed", later)), assembletest.Zstd).
-		raw(assembletest.Tar(t, m("two=>one"), m(".wh.f:")), assembletest.Plain)
+	return newLab(t, layertest.Tar(t, baseTar...)).
+		raw(layertest.Tar(t, m("one:1", later), m("f:changed")), layertest.Gzip).
+		raw(layertest.Tar(t, m("d/a:1"), m("f:changed", later)), layertest.Zstd).
+		raw(layertest.Tar(t, m("two=>one"), m(".wh.f:")), layertest.Plain)
 }
 
 func glob(t *testing.T, parts ...string) []string {
@@ -50,9 +50,9 @@ func TestChangedOnTop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	top := assembletest.Tar(t, m("three=>two"), m("d/.wh.a:"), m("one:1", later.Add(time.Hour)))
-	got := l.raw(top, assembletest.Gzip).must()
-	if want := three(t).raw(top, assembletest.Gzip).must(); got.Digest != want.Digest {
+	top := layertest.Tar(t, m("three=>two"), m("d/.wh.a:"), m("one:1", later.Add(time.Hour)))
+	got := l.raw(top, layertest.Gzip).must()
+	if want := three(t).raw(top, layertest.Gzip).must(); got.Digest != want.Digest {
 		t.Errorf("%s, without a cache %s", got.Digest, want.Digest)
 	}
 }
@@ -85,12 +85,12 @@ func TestBrokenCache(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				top := assembletest.Tar(t, m("three=>two"), m("d/.wh.a:"))
+				top := layertest.Tar(t, m("three=>two"), m("d/.wh.a:"))
 				if name == "rotten" && what != "*/*" { // that shows where a layer is read again
 					if err := os.RemoveAll(filepath.Join(l.spec.Cache, "items")); err != nil {
 						t.Fatal(err)
 					}
-					if got, want := l.raw(top, assembletest.Gzip).must(), three(t).raw(top, assembletest.Gzip).must(); got.Digest != want.Digest {
+					if got, want := l.raw(top, layertest.Gzip).must(), three(t).raw(top, layertest.Gzip).must(); got.Digest != want.Digest {
 						t.Errorf("%s, without a cache %s", got.Digest, want.Digest)
 					}
 					return
@@ -99,7 +99,7 @@ func TestBrokenCache(t *testing.T) {
 				if got.Digest != want.Digest {
 					t.Errorf("%s, was %s", got.Digest, want.Digest)
 				}
-				if got, want := l.raw(top, assembletest.Gzip).must(), three(t).raw(top, assembletest.Gzip).must(); got.Digest != want.Digest {
+				if got, want := l.raw(top, layertest.Gzip).must(), three(t).raw(top, layertest.Gzip).must(); got.Digest != want.Digest {
 					t.Errorf("%s, without a cache %s", got.Digest, want.Digest)
 				}
 			})
@@ -110,10 +110,10 @@ func TestBrokenCache(t *testing.T) {
 // TestKey: the same raw layer is another one for another epoch, or above something
 // else.
 func TestKey(t *testing.T) {
-	archive := assembletest.Tar(t, m("n:1", later), m("d/a:1"))
-	a := newLab(t, assembletest.Tar(t, baseTar...)).raw(archive, assembletest.Gzip)
+	archive := layertest.Tar(t, m("n:1", later), m("d/a:1"))
+	a := newLab(t, layertest.Tar(t, baseTar...)).raw(archive, layertest.Gzip)
 	one := a.must()
-	b := newLab(t, assembletest.Tar(t, m("d/"))).raw(archive, assembletest.Gzip)
+	b := newLab(t, layertest.Tar(t, m("d/"))).raw(archive, layertest.Gzip)
 	b.spec.Cache = a.spec.Cache
 	two := b.must()
 	a.spec.Epoch = epoch.Add(-time.Hour)

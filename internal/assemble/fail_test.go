@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/cfbuild/cfbuild/internal/assemble"
-	"github.com/cfbuild/cfbuild/internal/assembletest"
+	"github.com/cfbuild/cfbuild/internal/layertest"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 )
@@ -54,10 +54,11 @@ func TestBadLayers(t *testing.T) {
 		"root is a file":    {raw: []member{m(".:1")}, is: oci.ErrHostile},
 		"link to nothing":   {raw: []member{m("n=>nowhere")}, is: oci.ErrCorrupt, says: "hard link to /nowhere, which is not there"},
 		"link to directory": {raw: []member{m("n=>d")}, is: oci.ErrCorrupt},
+		"below a whiteout":  {raw: []member{m(".wh.f/"), m(".wh.f/x:1")}, is: oci.ErrHostile, says: "names that begin with .wh."},
 		"unknown type":      {raw: []member{{Header: tar.Header{Name: "x", Typeflag: 'Z'}}}, is: oci.ErrCorrupt, says: `unknown type 'Z'`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, assembletest.Tar(t, append(baseTar, m("loop->loop"))...)).raw(assembletest.Tar(t, c.raw...), assembletest.Gzip)
+			l := newLab(t, layertest.Tar(t, append(baseTar, m("loop->loop"))...)).raw(layertest.Tar(t, c.raw...), layertest.Gzip)
 			_, err := l.write()
 			l.bad(err, c.is, c.says)
 		})
@@ -78,23 +79,23 @@ func (l *lab) bad(err, is error, says string) {
 }
 
 func TestBrokenBlobs(t *testing.T) {
-	good := assembletest.Tar(t, m("n:1"), m("big:"+strings.Repeat("x", 1<<20)))
+	good := layertest.Tar(t, m("n:1"), m("big:"+strings.Repeat("x", 1<<20)))
 	for name, c := range map[string]struct {
 		how  string
 		harm func(b []byte) []byte
 	}{
-		"gzip cut":       {assembletest.Gzip, func(b []byte) []byte { return b[:len(b)-20] }},
-		"gzip changed":   {assembletest.Gzip, func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b }},
-		"gzip sum":       {assembletest.Gzip, func(b []byte) []byte { b[len(b)-5] ^= 1; return b }},
-		"zstd cut":       {assembletest.Zstd, func(b []byte) []byte { return b[:len(b)/2] }},
-		"tar cut":        {assembletest.Plain, func(b []byte) []byte { return b[:700] }},
-		"tar changed":    {assembletest.Plain, func(b []byte) []byte { b[600] = 'y'; return b }},
-		"longer":         {assembletest.Plain, func(b []byte) []byte { return append(b, 0) }},
-		"empty":          {assembletest.Gzip, func(b []byte) []byte { return nil }},
-		"something else": {assembletest.Gzip, func(b []byte) []byte { return bytes.Repeat([]byte("no tar "), 200) }},
+		"gzip cut":       {layertest.Gzip, func(b []byte) []byte { return b[:len(b)-20] }},
+		"gzip changed":   {layertest.Gzip, func(b []byte) []byte { b[len(b)/2] ^= 0x55; return b }},
+		"gzip sum":       {layertest.Gzip, func(b []byte) []byte { b[len(b)-5] ^= 1; return b }},
+		"zstd cut":       {layertest.Zstd, func(b []byte) []byte { return b[:len(b)/2] }},
+		"tar cut":        {layertest.Plain, func(b []byte) []byte { return b[:700] }},
+		"tar changed":    {layertest.Plain, func(b []byte) []byte { b[600] = 'y'; return b }},
+		"longer":         {layertest.Plain, func(b []byte) []byte { return append(b, 0) }},
+		"empty":          {layertest.Gzip, func(b []byte) []byte { return nil }},
+		"something else": {layertest.Gzip, func(b []byte) []byte { return bytes.Repeat([]byte("no tar "), 200) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, assembletest.Tar(t, baseTar...)).raw(good, c.how)
+			l := newLab(t, layertest.Tar(t, baseTar...)).raw(good, c.how)
 			p := l.spec.Raw.BlobPath(l.spec.Groups[0].Raw.Digest)
 			b, err := os.ReadFile(p)
 			if err != nil {
@@ -108,12 +109,12 @@ func TestBrokenBlobs(t *testing.T) {
 		})
 	}
 	t.Run("archive cut, digest right", func(t *testing.T) {
-		l := newLab(t, assembletest.Tar(t, baseTar...)).raw(good[:len(good)/2], assembletest.Gzip)
+		l := newLab(t, layertest.Tar(t, baseTar...)).raw(good[:len(good)/2], layertest.Gzip)
 		_, err := l.write()
 		l.bad(err, oci.ErrCorrupt, "unexpected EOF")
 	})
 	t.Run("missing", func(t *testing.T) {
-		l := newLab(t, assembletest.Tar(t, baseTar...)).raw(good, assembletest.Gzip)
+		l := newLab(t, layertest.Tar(t, baseTar...)).raw(good, layertest.Gzip)
 		if err := os.Remove(l.spec.Raw.BlobPath(l.spec.Groups[0].Raw.Digest)); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +124,7 @@ func TestBrokenBlobs(t *testing.T) {
 		l.nothing()
 	})
 	t.Run("no digest", func(t *testing.T) {
-		l := newLab(t).raw(good, assembletest.Gzip)
+		l := newLab(t).raw(good, layertest.Gzip)
 		l.spec.Groups[0].Raw.Digest = "sha256:../../x"
 		_, err := l.write()
 		if !errors.Is(err, oci.ErrCorrupt) {
@@ -151,7 +152,7 @@ func TestBrokenBase(t *testing.T) {
 	configure := assemble.Group{Nodes: []pipelines.Node{{Op: pipelines.Configure{User: "x"}, Name: "configure"}}}
 	for name, groups := range map[string][]assemble.Group{"passed on": nil, "configured": {configure}} {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, assembletest.Tar(t, baseTar...), assembletest.Tar(t, m("n:1")))
+			l := newLab(t, layertest.Tar(t, baseTar...), layertest.Tar(t, m("n:1")))
 			l.spec.Groups = groups
 			harm(t, l, 1)
 			_, err := l.write()
@@ -163,7 +164,7 @@ func TestBrokenBase(t *testing.T) {
 		})
 	}
 	t.Run("other platform", func(t *testing.T) {
-		l := newLab(t, assembletest.Tar(t, baseTar...))
+		l := newLab(t, layertest.Tar(t, baseTar...))
 		l.spec.Platform.Architecture = "arm64"
 		if _, err := l.write(); err == nil || !strings.Contains(err.Error(), "is for linux/amd64, not for linux/arm64") {
 			t.Errorf("got %v", err)
@@ -172,7 +173,7 @@ func TestBrokenBase(t *testing.T) {
 }
 
 func TestOutputExists(t *testing.T) {
-	l := newLab(t).raw(assembletest.Tar(t, m("n:1")), assembletest.Plain)
+	l := newLab(t).raw(layertest.Tar(t, m("n:1")), layertest.Plain)
 	l.spec.Output = t.TempDir()
 	if _, err := assemble.Write(t.Context(), l.spec); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v", err)
@@ -180,7 +181,7 @@ func TestOutputExists(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
-	l := newLab(t, assembletest.Tar(t, baseTar...)).raw(assembletest.Tar(t, m("n:1")), assembletest.Gzip)
+	l := newLab(t, layertest.Tar(t, baseTar...)).raw(layertest.Tar(t, m("n:1")), layertest.Gzip)
 	l.spec.Output = t.TempDir() + "/out"
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -192,7 +193,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestBareGroupsHaveNoLayer(t *testing.T) {
-	l := newLab(t).raw(assembletest.Tar(t, m("n:1")), assembletest.Plain)
+	l := newLab(t).raw(layertest.Tar(t, m("n:1")), layertest.Plain)
 	l.spec.Groups[0].Nodes = []pipelines.Node{{Op: pipelines.Configure{User: "x"}, Name: "configure"}}
 	if _, err := l.write(); err == nil || !strings.Contains(err.Error(), "only configure") {
 		t.Errorf("got %v", err)

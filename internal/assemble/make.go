@@ -8,6 +8,8 @@ import (
 	"io"
 	"maps"
 	"math"
+	"path"
+	"slices"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -75,7 +77,7 @@ func (a *assembly) make(ctx context.Context, g Group) (Layer, []item, error) {
 		return Layer{}, nil, err
 	}
 	clamp := Clamp(a.s.Epoch.Unix(), started(g))
-	changes := above.changes(below, clamp)
+	changes := withoutPoints(above.changes(below, clamp), below, g.Points)
 	if len(changes) == 0 {
 		return Layer{Empty: true}, nil, nil
 	}
@@ -100,6 +102,22 @@ func (a *assembly) make(ctx context.Context, g Group) (Layer, []item, error) {
 		return nil
 	})
 	return made, out, err
+}
+
+// withoutPoints leaves out what was made to mount something on and holds nothing.
+func withoutPoints(all []change, below *tree, points []string) []change {
+	var out []change
+	full := map[string]bool{}                // directories that something is left in
+	for _, c := range slices.Backward(all) { // what is in a directory follows it
+		if c.f != nil && slices.Contains(points, c.path) && below.at(c.path) == nil && !full[c.path] &&
+			(c.f.Type == tar.TypeDir || (c.f.Type == tar.TypeReg && c.f.Size == 0)) {
+			continue
+		}
+		full[path.Dir(c.path)] = true
+		out = append(out, c)
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // addChange writes a change, and says what a reader of the layer will find.

@@ -35,6 +35,9 @@ type Group struct {
 	// Started is when the steps began, on the clock that Raw's time stamps are of:
 	// later ones become the epoch even if that is later still. Zero: not known.
 	Started time.Time
+	// Points are paths that whoever ran the steps made to mount something on
+	// ("proc"): an empty file or directory there that was not below is left out.
+	Points []string
 }
 
 // Spec is an image to be made.
@@ -210,7 +213,7 @@ func (a *assembly) tree(ctx context.Context) (*tree, error) {
 
 // key is what a finished layer depends on.
 func (a *assembly) key(g Group) string {
-	b, err := json.Marshal([]any{layerVersion, g.Raw.Digest, a.chain, a.s.Epoch.Unix(), started(g), a.s.LostXattrs})
+	b, err := json.Marshal([]any{layerVersion, g.Raw.Digest, a.chain, a.s.Epoch.Unix(), started(g), a.s.LostXattrs, g.Points})
 	if err != nil {
 		panic(fmt.Sprintf("assemble: a key does not marshal: %v", err)) // strings and numbers do
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/assembletest"
+	"github.com/cfbuild/cfbuild/internal/layertest"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,11 +23,11 @@ import (
 var (
 	amd64 = pipelines.Platform{OS: "linux", Architecture: "amd64"}
 	epoch = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-	old   = assembletest.Old
+	old   = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
 	later = epoch.Add(1000 * time.Hour)
 )
 
-type member = assembletest.Member
+type member = layertest.Member
 
 // m makes a member: "d/" is a directory, "a->b" a symbolic and "a=>b" a hard link,
 // "a!" a fifo, else a file with the content after a colon. A time stamp may follow.
@@ -76,9 +77,13 @@ type lab struct {
 
 func newLab(t *testing.T, base ...[]byte) *lab {
 	t.Helper()
-	l := &lab{t, assemble.Spec{Platform: amd64, Epoch: epoch, Raw: assembletest.Layout(t), Cache: t.TempDir()}}
+	l := &lab{t, assemble.Spec{Platform: amd64, Epoch: epoch, Raw: layertest.Layout(t), Cache: t.TempDir()}}
 	if base != nil {
-		b, d := assembletest.Image(t, amd64, v1.ImageConfig{Env: []string{"PATH=/bin"}}, assembletest.Gzip, base...)
+		c := v1.Image{Platform: oci.ToPlatform(amd64), Created: &old, Config: v1.ImageConfig{Env: []string{"PATH=/bin"}}}
+		for range base {
+			c.History = append(c.History, v1.History{Created: &old, CreatedBy: "base"})
+		}
+		b, d := layertest.Image(t, c, layertest.Gzip, base...)
 		l.spec.Base = &assemble.Base{Layout: b, Desc: d}
 	}
 	return l
@@ -86,7 +91,7 @@ func newLab(t *testing.T, base ...[]byte) *lab {
 
 func (l *lab) raw(archive []byte, how string) *lab {
 	l.t.Helper()
-	d := assembletest.Blob(l.t, l.spec.Raw, archive, how)
+	d := layertest.Blob(l.t, l.spec.Raw, archive, how)
 	l.spec.Groups = append(l.spec.Groups, assemble.Group{Nodes: step(fmt.Sprint(len(l.spec.Groups))), Raw: &d})
 	return l
 }
@@ -222,9 +227,9 @@ func TestLayers(t *testing.T) {
 		"lost, content":          {lost: true, raw: []member{m("x:y")}, want: []string{"x:y"}},
 		"global header":          {raw: []member{{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "x"}}}, m("n:1")}, want: []string{"n:1"}},
 	} {
-		for _, how := range []string{assembletest.Plain, assembletest.Gzip, assembletest.Zstd} {
+		for _, how := range []string{layertest.Plain, layertest.Gzip, layertest.Zstd} {
 			t.Run(name+"/"+how, func(t *testing.T) {
-				l := newLab(t, assembletest.Tar(t, baseTar...)).raw(assembletest.Tar(t, c.raw...), how)
+				l := newLab(t, layertest.Tar(t, baseTar...)).raw(layertest.Tar(t, c.raw...), how)
 				l.spec.LostXattrs = c.lost
 				img := l.must()
 				if h := img.config.History[len(img.config.History)-1]; h.EmptyLayer != (c.want == nil) || h.CreatedBy != "run 0" || !h.Created.Equal(epoch) {

@@ -1,3 +1,5 @@
+// Package assembletest puts finished layers into the disorder in which other builders
+// write them.
 package assembletest
 
 import (
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/layertest"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/rootfs"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -40,7 +43,7 @@ func Mangle(t testing.TB, l *oci.Layout, d v1.Descriptor, i int, epoch time.Time
 	m.repeat()
 	m.makeOpaque()
 	m.parents()
-	return Tar(t, m.members()...)
+	return layertest.Tar(t, m.members()...)
 }
 
 // stack is the filesystem of the first n layers.
@@ -113,8 +116,8 @@ func (m *mangler) parents() {
 }
 
 // members are all of it, shuffled; of names of one file the first has the content.
-func (m *mangler) members() []Member {
-	var out []Member
+func (m *mangler) members() []layertest.Member {
+	var out []layertest.Member
 	for _, p := range slices.Sorted(maps.Keys(m.hide)) {
 		out = append(out, m.mark(path.Dir(p), oci.Whiteout+path.Base(p)))
 	}
@@ -128,8 +131,25 @@ func (m *mangler) members() []Member {
 		}
 	}
 	m.rng.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	// Where something else gives way to a directory, that comes before what is in it.
+	replaced := func(o layertest.Member) bool {
+		old, ok := m.below.Lookup(o.Name)
+		return o.Typeflag == tar.TypeDir && ok && old.Type != rootfs.Dir
+	}
+	slices.SortStableFunc(out, func(a, b layertest.Member) int {
+		x, y := replaced(a), replaced(b)
+		switch {
+		case x && y:
+			return strings.Compare(path.Clean("/"+a.Name), path.Clean("/"+b.Name))
+		case x:
+			return -1
+		case y:
+			return 1
+		}
+		return 0
+	})
 	first := map[int]string{}
-	var all []Member
+	var all []layertest.Member
 	for _, o := range out {
 		if e, ok := m.above.Lookup(path.Clean("/" + o.Name)); ok && o.Typeflag == tar.TypeReg {
 			if name, ok := first[e.Inode]; ok {
@@ -137,7 +157,7 @@ func (m *mangler) members() []Member {
 			} else {
 				first[e.Inode] = o.Name
 				if m.rng.IntN(6) == 0 { // a later one counts
-					all = append(all, Member{tar.Header{Name: o.Name, Typeflag: tar.TypeReg, ModTime: m.now()}, "stale"})
+					all = append(all, layertest.Member{Header: tar.Header{Name: o.Name, Typeflag: tar.TypeReg, ModTime: m.now()}, Data: "stale"})
 				}
 			}
 		}
@@ -154,14 +174,14 @@ func (m *mangler) name(p string) string {
 	return []string{"", "./", "/"}[m.rng.IntN(3)] + strings.TrimPrefix(p, "/")
 }
 
-func (m *mangler) mark(dir, name string) Member {
-	return Member{tar.Header{Name: m.name(path.Join(dir, name)), Typeflag: tar.TypeReg, ModTime: m.now()}, ""}
+func (m *mangler) mark(dir, name string) layertest.Member {
+	return layertest.Member{Header: tar.Header{Name: m.name(path.Join(dir, name)), Typeflag: tar.TypeReg, ModTime: m.now()}}
 }
 
 var types = map[rootfs.Type]byte{rootfs.File: tar.TypeReg, rootfs.Dir: tar.TypeDir, rootfs.Symlink: tar.TypeSymlink,
 	rootfs.Char: tar.TypeChar, rootfs.Block: tar.TypeBlock, rootfs.Fifo: tar.TypeFifo}
 
-func (m *mangler) member(e *rootfs.Entry) Member {
+func (m *mangler) member(e *rootfs.Entry) layertest.Member {
 	h := tar.Header{Name: m.name(e.Path), Typeflag: types[e.Type], Mode: int64(e.Mode), Uid: e.UID, Gid: e.GID, Linkname: e.Link, ModTime: e.ModTime}
 	switch e.Type {
 	case rootfs.Dir:
@@ -196,7 +216,7 @@ func (m *mangler) member(e *rootfs.Entry) Member {
 			m.t.Fatal(err)
 		}
 	}
-	return Member{h, string(data)}
+	return layertest.Member{Header: h, Data: string(data)}
 }
 
 // Drain reads a layer's archive.

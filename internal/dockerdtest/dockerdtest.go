@@ -36,6 +36,10 @@ type Options struct {
 	Config map[string]any
 	// Args come after its own arguments.
 	Args []string
+	// Wrap is a command in front of the daemon, as of setpriv(1).
+	Wrap []string
+	// AsItIs leaves out what makes up for a machine whose root lacks a capability.
+	AsItIs bool
 	// NoTLS opens the port to everybody, as "Gitlab 101" does.
 	NoTLS bool
 	// Server are the names and the life of its certificate; by default localhost, docker,
@@ -90,7 +94,7 @@ func Start(t testing.TB, o Options) *Daemon {
 	if o.Newer && !o.NoImageStore {
 		config["features"] = map[string]bool{"containerd-snapshotter": true}
 	}
-	if !o.Newer && !mayRaiseLimits(t) {
+	if !o.Newer && !o.AsItIs && !mayRaiseLimits(t) {
 		wrapper := filepath.Join(dir, "runc")
 		if err := os.WriteFile(wrapper, runc, 0o755); err != nil {
 			t.Fatal(err)
@@ -108,7 +112,7 @@ func Start(t testing.TB, o Options) *Daemon {
 	if err := os.WriteFile(file, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"dockerd", "--config-file", file}, o.Args...)
+	args := append(append(o.Wrap, "dockerd", "--config-file", file), o.Args...)
 	if o.Newer {
 		args = append([]string{"sh", "-euc", enter, "enter", newer(t), dir}, args...)
 	} else {

@@ -87,6 +87,11 @@ func Load(p Pair) (Authority, error) {
 // PEM writes the authority down, key included.
 func (a Authority) PEM() (Pair, error) { return encode(a.Cert.Raw, a.key) }
 
+// CertPEM is the public part, for those who are to trust what it signs.
+func (a Authority) CertPEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Cert.Raw})
+}
+
 // Server makes a certificate for a server with these names and addresses.
 func (a Authority) Server(hosts []string, now time.Time, good time.Duration) (Pair, error) {
 	if len(hosts) == 0 {

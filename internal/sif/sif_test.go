@@ -28,9 +28,9 @@ func twoLayers(t testing.TB) [][]byte {
 	return [][]byte{
 		archive(t, []entry{
 			dir("bin"), su, ping, dir("etc"), secret, dir("var"), dir("var/cache"), reg("var/cache/old", "old"), reg("var/kept", "kept"),
-			{tar.Header{Name: "bin/su2", Typeflag: tar.TypeLink, Linkname: "bin/su"}, ""},
-			{tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3, ModTime: stamp}, ""},
-			{tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeSymlink, Linkname: "../run/resolv.conf", ModTime: stamp}, ""},
+			{Header: tar.Header{Name: "bin/su2", Typeflag: tar.TypeLink, Linkname: "bin/su"}},
+			{Header: tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3, ModTime: stamp}},
+			{Header: tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeSymlink, Linkname: "../run/resolv.conf", ModTime: stamp}},
 			reg("etc/hosts", "127.0.0.1 builder"),
 		}),
 		archive(t, []entry{
@@ -119,7 +119,7 @@ func TestLayersAreFlattened(t *testing.T) {
 func TestLayersAreReadOnce(t *testing.T) {
 	base := []entry{reg("a/gone", "1"), reg("a/kept", "2"), reg("b/old", "3"), reg("c", "4"), reg("etc/hosts", "5"), reg("d", "6")}
 	top := []entry{reg("a/.wh.gone", ""), reg("b/.wh..wh..opq", ""), reg("b/new", "7"), reg("c", "8"), reg("d/e", "9")}
-	link := entry{tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "a/gone"}, ""}
+	link := entry{Header: tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "a/gone"}}
 	for want, lower := range map[bool][]entry{true: base, false: append(base[:len(base):len(base)], link)} {
 		l, d := image(t, v1.Image{}, archive(t, lower), archive(t, top))
 		m, c, err := l.Image(d)
@@ -179,7 +179,7 @@ func TestCorruptUpperLayer(t *testing.T) {
 func TestHiddenInOneLayer(t *testing.T) {
 	l, d := image(t, v1.Image{}, archive(t, []entry{
 		reg("twice", strings.Repeat("not to be seen ", 20000)), reg("twice", "last"), reg("etc/hosts", "hosts"),
-		{tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "etc/hosts"}, ""},
+		{Header: tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "etc/hosts"}},
 	}))
 	path, _ := converted(t, l, d, Options{Compression: squashfs.LZ4})
 	raw, _ := os.ReadFile(path)

@@ -1,16 +1,13 @@
-// Package assembletest makes layers and images by hand, and puts finished layers into
-// the disorder in which other builders write them.
-package assembletest
+// Package layertest makes layers and images by hand, for tests.
+package layertest
 
 import (
 	"archive/tar"
 	"bytes"
 	"io"
 	"testing"
-	"time"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
-	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
@@ -98,30 +95,35 @@ func Layout(t testing.TB) *oci.Layout {
 	return l
 }
 
-// Old is the created time of images made here.
-var Old = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
-
-// Image makes an image of archives in a new layout.
-func Image(t testing.TB, p pipelines.Platform, c v1.ImageConfig, how string, archives ...[]byte) (*oci.Layout, v1.Descriptor) {
+// Image makes an image of archives in a new layout, and names it in the index. The
+// configuration lacks nothing but the layers.
+func Image(t testing.TB, c v1.Image, how string, archives ...[]byte) (*oci.Layout, v1.Descriptor) {
 	t.Helper()
 	l := Layout(t)
-	cfg := v1.Image{Platform: oci.ToPlatform(p), Config: c, Created: &Old, RootFS: v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}}
-	man := v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest}
+	var layers []v1.Descriptor
+	c.RootFS = v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{}}
 	for _, a := range archives {
-		man.Layers = append(man.Layers, Blob(t, l, a, how))
-		cfg.RootFS.DiffIDs = append(cfg.RootFS.DiffIDs, digest.FromBytes(a))
-		cfg.History = append(cfg.History, v1.History{Created: &Old, CreatedBy: "base"})
+		layers = append(layers, Blob(t, l, a, how))
+		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, digest.FromBytes(a))
 	}
-	var err error
-	if man.Config, err = l.PutJSON(v1.MediaTypeImageConfig, cfg); err != nil {
-		t.Fatal(err)
-	}
-	d, err := l.PutJSON(v1.MediaTypeImageManifest, man)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := Put(t, l, c, layers)
 	if err := l.SetIndex(v1.Index{Manifests: []v1.Descriptor{d}}); err != nil {
 		t.Fatal(err)
 	}
 	return l, d
+}
+
+// Put stores a configuration and the manifest of an image with these layers.
+func Put(t testing.TB, l *oci.Layout, c v1.Image, layers []v1.Descriptor) v1.Descriptor {
+	t.Helper()
+	cfg, err := l.PutJSON(v1.MediaTypeImageConfig, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := l.PutJSON(v1.MediaTypeImageManifest, v1.Manifest{Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: v1.MediaTypeImageManifest, Config: cfg, Layers: layers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
