@@ -97,7 +97,7 @@ type Capabilities struct {
 	Secrets     bool `json:"secrets"`
 	CacheMounts bool `json:"cache_mounts"`
 	// Roots: directories can have the step's devices and processes (Run.Roots).
-	Roots  bool `json:"roots"`
+	Roots bool `json:"roots"`
 	// Xattrs: extended attributes beyond security.capability are kept.
 	Xattrs bool `json:"xattrs"`
 	// Links: a new name that a step gives to a file of a layer below stays a hard

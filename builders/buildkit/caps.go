@@ -90,6 +90,9 @@ func (x *build) fits(ctx context.Context, c *client.Client) error {
 	if !caps.Available {
 		return &builders.UnavailableError{Builder: Name, Reason: caps.Reason, Fix: caps.Fix}
 	}
+	if len(caps.Platforms) > 0 {
+		x.l.native = caps.Platforms[0]
+	}
 	err = builders.Missing(Name, caps, x.r.Graph)
 	var uns *builders.UnsupportedError
 	if x.b.engine != nil && errors.As(err, &uns) && !caps.CanRun(uns.Node.Platform) {

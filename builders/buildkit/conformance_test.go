@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/cfbuild/cfbuild/builders"
-	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/builders/builderstest"
+	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/internal/buildkitdtest"
 	"github.com/moby/buildkit/client"
 )

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/builderstest"
 	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/builders/buildkit/dind"
-	"github.com/cfbuild/cfbuild/builders/builderstest"
 	"github.com/cfbuild/cfbuild/internal/buildkitdtest"
 	"github.com/cfbuild/cfbuild/internal/dockerdtest"
 	"github.com/moby/buildkit/client"

@@ -55,6 +55,8 @@ type lowering struct {
 	look looker
 	// hostNetwork: the daemon's network is not what a step has by default.
 	hostNetwork bool
+	// native is the daemon's own platform.
+	native pipelines.Platform
 
 	mu sync.Mutex // the daemon asks while lowering goes on
 	// lent are the files that steps see while they run, by secret.

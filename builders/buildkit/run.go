@@ -114,9 +114,20 @@ type runStep struct {
 func (s *runStep) add(o llb.RunOption) { s.opts = append(s.opts, o) }
 
 // command says what is run, by whom and where.
-func (s *runStep) command(context.Context, *assemble.Config) error {
+func (s *runStep) command(ctx context.Context, c *assemble.Config) error {
 	args := s.o.Args
-	if s.o.Shell != "" {
+	if s.o.Shell == "" {
+		search := defaultPath
+		for _, kv := range assemble.MergeEnv(c.Image.Env, s.o.Env) {
+			if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+				search = v
+			}
+		}
+		var err error
+		if args, err = s.under(ctx, args, search); err != nil {
+			return err
+		}
+	} else {
 		args = []string{"/bin/sh", "-e", "-c", s.o.Shell}
 		if len(s.o.Shell) > longScript {
 			args = []string{"/bin/sh", "-e", scriptPath}

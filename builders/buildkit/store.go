@@ -209,4 +209,3 @@ func (b *blobs) Status(_ context.Context, ref string) (content.Status, error) {
 func (b *blobs) ListStatuses(context.Context, ...string) ([]content.Status, error) { return nil, nil }
 
 func (b *blobs) Abort(context.Context, string) error { return nil }
-

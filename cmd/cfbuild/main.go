@@ -13,6 +13,7 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap/rpm"
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/cmd/cli"
 	"github.com/cfbuild/cfbuild/publishers/oci"
 	"github.com/cfbuild/cfbuild/recipes"
@@ -24,7 +25,7 @@ func main() {
 	}
 	os.Exit(cli.Main(cli.App{
 		Pipeline:      recipes.Pipeline,
-		Backends:      []builders.Backend{buildah.Backend()},
+		Backends:      []builders.Backend{buildah.Backend(), buildkit.Backend()},
 		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
