@@ -58,9 +58,9 @@ type Request struct {
 	// the results of all steps once the image is whole; a failure there is a warning
 	// too, for the image is done.
 	CacheFrom, CacheTo []CacheRef
-	// Credentials by registry host ("registry.example.org:5050"), for the registries
-	// of caches; they win over AuthFile, a docker or podman auth file. Empty: podman's
-	// and docker's usual places.
+	// Credentials by registry host ("registry.example.org:5050"), for caches and for
+	// images that are pulled; they win over AuthFile, a docker or podman auth file.
+	// Empty: podman's and docker's usual places.
 	Credentials map[string]Credential
 	AuthFile    string
 	// Keep leaves a failed step's working container for inspection.

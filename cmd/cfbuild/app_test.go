@@ -189,6 +189,7 @@ type report struct {
 		Ref, Digest, MediaType string
 		Tags                   []string
 		Pushed                 int64 `json:"pushed_bytes"`
+		Skipped                bool
 	}
 }
 

@@ -63,6 +63,16 @@ func (p *program) built(ctx context.Context, r *request, e *engine.Engine) (engi
 	if err := secretsThere(pl, r.secrets); err != nil {
 		return engine.Built{}, left, err
 	}
+	if r.flags.skipPublished {
+		if e.Program, err = p.programID(); err == nil {
+			e.LabelInputs = true
+			pl, err = p.unpublished(ctx, r, e, pl)
+		}
+		if err != nil || len(pl.Jobs) == 0 {
+			return engine.Built{}, left, err
+		}
+	}
+	p.settleCaches(ctx, r, e)
 	built, err := runChecked(ctx, e, pl)
 	return built, left, err
 }
