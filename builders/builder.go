@@ -142,6 +142,8 @@ type Options struct {
 	// Getenv reads a variable of the user's environment, "" when it is not set: where
 	// daemons are (BUILDKIT_HOST, DOCKER_HOST, XDG_RUNTIME_DIR). Nil: none is set.
 	Getenv func(string) string
+	// Site is for daemons that the builder starts: what they pull and push themselves.
+	Site site.Site
 	// StateDir is where it may keep its storage and caches.
 	StateDir string
 	// Isolation asks for a way to run steps: "" (the backend's choice),
@@ -151,6 +153,9 @@ type Options struct {
 	Driver string
 	// Jobs bounds how many builds run at once.
 	Jobs int
+	// Warn takes what the user should know although it works; nil drops it. It may be
+	// called by several goroutines.
+	Warn func(string)
 	// Log takes the backend's own diagnostics; nil drops them.
 	Log io.Writer
 }

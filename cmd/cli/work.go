@@ -40,7 +40,7 @@ func (p *program) withEngine(ctx context.Context, r *request, sink pipelines.Sin
 	if err := os.MkdirAll(filepath.Join(r.stateDir, tempDir), 0o700); err != nil {
 		return stateError(r.stateDir, err)
 	}
-	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
+	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.site, r.stateDir, said)
 	if err != nil {
 		return err
 	}
