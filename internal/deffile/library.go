@@ -124,7 +124,7 @@ cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
 	[ -z "$mode" ] || find "$t" -type f -exec chmod "$mode" {} +
 	mkdir -p "$p"
 	tar -C "$t" --xattrs --xattrs-include='*' --numeric-owner ${own:+--owner=${own%:*} --group=${own#*:}} -cf "$t.tar" .
-	tar -C "$p" --xattrs --xattrs-include='*' --numeric-owner --no-overwrite-dir -xpf "$t.tar"
+	tar -C "$p" --xattrs --xattrs-include='*' --numeric-owner ${cf_merge:+--no-overwrite-dir} -xpf "$t.tar"
 	rm -rf "$t" "$t.tar"
 }`
 
