@@ -26,6 +26,7 @@ import (
 	"github.com/moby/buildkit/session/secrets"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	solvererr "github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/util/entitlements"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -129,6 +130,9 @@ func (x *build) solve(ctx context.Context, c *client.Client) (state, []v1.Descri
 		CacheExports:  x.outside.to,
 		// The definition and its logs are nobody else's business.
 		Internal: true,
+	}
+	if x.b.engine != nil && x.b.engine.hostNetwork() {
+		x.l.hostNetwork, opt.AllowedEntitlements = true, []string{entitlements.EntitlementNetworkHost.String()}
 	}
 	status := make(chan *client.SolveStatus)
 	var watching sync.WaitGroup
