@@ -69,7 +69,8 @@ cf_remove() { # DIRECTORY PATTERN
 	for f in "$d"/* "$d"/.*; do
 		case ${f##*/} in
 		. | ..) ;;
-		$2) rm -rf "$f" ;;
+		# A mount point stays, empty.
+		$2) rm -rf "$f" || { [ -d "$f" ] && [ -z "$(ls -A "$f")" ]; } ;;
 		esac
 	done
 }`
