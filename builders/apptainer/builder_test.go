@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,10 +16,12 @@ import (
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/apptainer"
 	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/registrytest"
 	"github.com/cfbuild/cfbuild/internal/rootfs"
 	"github.com/cfbuild/cfbuild/internal/sif"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/site"
 )
 
 // box is an image of busybox and nothing else.
@@ -306,6 +309,48 @@ func TestCancel(t *testing.T) {
 	}
 	if out, _ := exec.Command("pgrep", "-f", "sleep 987652").Output(); len(out) > 0 {
 		t.Errorf("processes are left: %s", out)
+	}
+}
+
+// An image of a registry keeps its configuration, and other images can be shown to steps.
+func TestPull(t *testing.T) {
+	b := opener(t)
+	out, _, err := build(t, b, box(t).Then(pipelines.Configure{Env: map[string]string{"FROM": "base image"}, Entrypoint: []string{"/bin/echo"}, WorkingDir: "/tmp"}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := registrytest.Start(t).Host()
+	if said, err := exec.Command(testneed.Program(t, "skopeo"), "copy", "--dest-tls-verify=false", "oci:"+out, "docker://"+registry+"/box:1").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	shown := pipelines.From(pipelines.HostPlatform(), pipelines.Scratch{}).Then(pipelines.File{Path: "/a/file", Data: []byte("shown\n")})
+	pulled := pipelines.From(pipelines.HostPlatform(), pipelines.Pull{Ref: registry + "/box:1"}).
+		Then(pipelines.Run{Shell: `test "$FROM" = "base image"; cat /there/file`, Mounts: []pipelines.Mount{{From: shown, Src: "/a", Target: "/there"}}}).
+		Then(pipelines.Configure{Env: map[string]string{"MORE": "x"}})
+	made, events, err := build(t, b, pulled, func(r *builders.Request) {
+		r.Site.Registries = []site.Registry{{Prefix: registry, Insecure: true}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := false
+	for _, e := range events {
+		said = said || e.Text == "shown"
+	}
+	l, err := oci.Open(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, _ := l.Images()
+	_, c, err := l.Image(all[0])
+	if err != nil || !slices.Contains(c.Config.Env, "FROM=base image") || !slices.Contains(c.Config.Env, "MORE=x") || !slices.Equal(c.Config.Entrypoint, []string{"/bin/echo"}) || c.Config.WorkingDir != "/tmp" || !said {
+		t.Errorf("%v %+v said %v", err, c.Config, said)
+	}
+	got := paths(t, made)
+	for _, p := range []string{"/there", "/.cfbuild-mount1", "/.cfbuild-from-stage1"} {
+		if _, ok := got[p]; ok {
+			t.Errorf("%s is in the image", p)
+		}
 	}
 }
 
