@@ -325,7 +325,7 @@ func TestPull(t *testing.T) {
 	}
 	shown := pipelines.From(pipelines.HostPlatform(), pipelines.Scratch{}).Then(pipelines.File{Path: "/a/file", Data: []byte("shown\n")})
 	pulled := pipelines.From(pipelines.HostPlatform(), pipelines.Pull{Ref: registry + "/box:1"}).
-		Then(pipelines.Run{Shell: `test "$FROM" = "base image"; cat /there/file`, Mounts: []pipelines.Mount{{From: shown, Src: "/a", Target: "/there"}}}).
+		Then(pipelines.Run{Shell: `test "$FROM" = "base image"; cat /there/file`, Mounts: []pipelines.Mount{{From: shown, Src: "/a", Target: "/there"}, {From: shown, Src: "/a/file", Target: "/var/new/er/file"}, {From: shown, Src: "/a/file", Target: "/bin/wc"}}}).
 		Then(pipelines.Configure{Env: map[string]string{"MORE": "x"}})
 	made, events, err := build(t, b, pulled, func(r *builders.Request) {
 		r.Site.Registries = []site.Registry{{Prefix: registry, Insecure: true}}
@@ -347,10 +347,13 @@ func TestPull(t *testing.T) {
 		t.Errorf("%v %+v said %v", err, c.Config, said)
 	}
 	got := paths(t, made)
-	for _, p := range []string{"/there", "/.cfbuild-mount1", "/.cfbuild-from-stage1"} {
+	for _, p := range []string{"/there", "/var/new", "/bin/wc.cfbuild-hidden", "/.cfbuild-mount1", "/.cfbuild-mount1.made", "/.cfbuild-from-stage1"} {
 		if _, ok := got[p]; ok {
 			t.Errorf("%s is in the image", p)
 		}
+	}
+	if e := got["/bin/wc"]; e == nil || e.Link != "busybox" {
+		t.Errorf("/bin/wc was not put back: %+v", e)
 	}
 }
 

@@ -132,14 +132,18 @@ cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
 // mountLibrary shows a step files of other images, in %post.
 const mountLibrary = `cf_show() { # SOURCE TARGET: until cf_hide
 	if [ -e "$2" ] || [ -L "$2" ]; then mv "$2" "$2.cfbuild-hidden"; fi
-	mkdir -p "${2%/*}"
+	d=${2%/*} made=
+	while [ "$d" ] && [ ! -e "$d" ]; do made=$d d=${d%/*}; done
+	echo "$made" >"$1.made"
+	mkdir -p "${2%/*}/"
 	mv "$1" "$2"
 }
-cf_hide() { # TARGET
-	rm -rf "$1"
-	if [ -e "$1.cfbuild-hidden" ] || [ -L "$1.cfbuild-hidden" ]; then mv "$1.cfbuild-hidden" "$1"
-	else rmdir -p "${1%/*}" 2>/dev/null || :
-	fi
+cf_hide() { # SOURCE TARGET
+	rm -rf "$2"
+	if [ -e "$2.cfbuild-hidden" ] || [ -L "$2.cfbuild-hidden" ]; then mv "$2.cfbuild-hidden" "$2"; fi
+	made=$(cat "$1.made")
+	[ -z "$made" ] || rm -rf "$made"
+	rm -f "$1.made"
 }`
 
 // shared are paths that Apptainer mounts from the host while %post runs, the first two
