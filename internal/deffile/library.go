@@ -39,9 +39,9 @@ cf_own() { # MODE OWNER
 	chmod "$1" "$p"
 }
 cf_dir() { # PATH MODE OWNER
-	cf_at "$1"
-	mkdir -p "$d"
-	[ -d "$p" ] || mkdir "$p"
+	cf_at "${1%/}/."
+	p=$d
+	mkdir -p "$p"
 	cf_own "$2" "$3"
 }
 cf_new() {
