@@ -58,13 +58,16 @@ type Request struct {
 	// the results of all steps once the image is whole; a failure there is a warning
 	// too, for the image is done.
 	CacheFrom, CacheTo []CacheRef
-	// Credentials by registry host ("registry.example.org:5050"), for the registries
-	// of caches; they win over AuthFile, a docker or podman auth file. Empty: podman's
-	// and docker's usual places.
+	// Credentials by registry host ("registry.example.org:5050"), for caches and for
+	// images that are pulled; they win over AuthFile, a docker or podman auth file.
+	// Empty: podman's and docker's usual places.
 	Credentials map[string]Credential
 	AuthFile    string
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
+	// Discard: only whether the steps pass is of interest. The builder may leave
+	// Output unmade and the Result empty.
+	Discard bool
 	// Events may be nil.
 	Events pipelines.Sink
 }
@@ -97,7 +100,7 @@ type Capabilities struct {
 	Secrets     bool `json:"secrets"`
 	CacheMounts bool `json:"cache_mounts"`
 	// Roots: directories can have the step's devices and processes (Run.Roots).
-	Roots  bool `json:"roots"`
+	Roots bool `json:"roots"`
 	// Xattrs: extended attributes beyond security.capability are kept.
 	Xattrs bool `json:"xattrs"`
 	// Links: a new name that a step gives to a file of a layer below stays a hard
@@ -132,6 +135,8 @@ type Backend struct {
 	// answer within the timeout is among them, with the reason. An error means that the
 	// address makes no sense. Nil: the backend has no daemons.
 	Workers func(ctx context.Context, o Options, timeout time.Duration) ([]WorkerStatus, error)
+	// OnRequest backends are used when they are named, never by --builder auto.
+	OnRequest bool
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }
@@ -142,6 +147,8 @@ type Options struct {
 	// Getenv reads a variable of the user's environment, "" when it is not set: where
 	// daemons are (BUILDKIT_HOST, DOCKER_HOST, XDG_RUNTIME_DIR). Nil: none is set.
 	Getenv func(string) string
+	// Site is for daemons that the builder starts: what they pull and push themselves.
+	Site site.Site
 	// StateDir is where it may keep its storage and caches.
 	StateDir string
 	// Isolation asks for a way to run steps: "" (the backend's choice),
@@ -151,6 +158,9 @@ type Options struct {
 	Driver string
 	// Jobs bounds how many builds run at once.
 	Jobs int
+	// Warn takes what the user should know although it works; nil drops it. It may be
+	// called by several goroutines.
+	Warn func(string)
 	// Log takes the backend's own diagnostics; nil drops them.
 	Log io.Writer
 }

@@ -57,7 +57,9 @@ func (x *executor) exportTo(ctx context.Context, t cacheTo, final state, m made)
 			idx.Entries = append(idx.Entries, more...)
 		}
 	}
-	idx.Entries = unique(idx.Entries)
+	if idx.Entries = unique(idx.Entries); len(idx.Entries) == 0 {
+		return nil // an image without steps
+	}
 	sent, err := t.place.Write(ctx, idx, l.Layout)
 	if err != nil {
 		return err

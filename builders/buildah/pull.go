@@ -17,6 +17,7 @@ import (
 
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
+	"github.com/cfbuild/cfbuild/internal/registries"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
 	"github.com/opencontainers/go-digest"
@@ -49,6 +50,10 @@ func (x *executor) resolvePull(ctx context.Context, n pipelines.Node, o pipeline
 	sys, err := x.registries(n.Platform)
 	if err != nil {
 		return nil, err
+	}
+	// For this registry alone: package image gives them to no mirror of another name.
+	if c, ok := registries.Credential(x.r.credentials(), named); ok {
+		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: c.User, Password: c.Password}
 	}
 	d, pinned := digestOf(named)
 	img := &image{}
@@ -206,6 +211,7 @@ func (x *executor) registries(p pipelines.Platform) (*types.SystemContext, error
 		BlobInfoCacheDir:            x.st.run,
 		BigFilesTemporaryDir:        x.st.run,
 		DockerRegistryUserAgent:     "cfbuild",
+		AuthFilePath:                x.r.AuthFile,
 		DockerProxy:                 proxyFunc(x.r.Site.Proxy)}
 	if len(x.r.Site.BuildCAs()) > 0 {
 		sys.DockerCertPath = filepath.Join(x.st.run, "certs")

@@ -3,20 +3,15 @@
 package buildah
 
 import (
-	"bufio"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -137,21 +132,19 @@ func (x *executor) fill(key string, r record, put func(layer, target string) err
 // unpackBlob unpacks a layer and verifies both of its digests. below: the target
 // shows layers below.
 func (x *executor) unpackBlob(ctx context.Context, target string, below bool, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) error {
-	f, err := os.Open(l.BlobPath(d.Digest))
+	in, err := l.OpenLayer(d, diffID)
+	if err == nil {
+		defer in.Close()
+		err = unpackTar(contextReader{ctx, in}, root(target), below, x.st.single)
+		// A digest that does not fit explains whatever else went wrong, but for what
+		// has nothing to do with the layer.
+		if ctx.Err() == nil && !isFull(err) {
+			if bad := in.Finish(); bad != nil {
+				err = bad
+			}
+		}
+	}
 	if err != nil {
-		return err
-	}
-	defer f.Close()
-	in := readAhead(contextReader{ctx, f}, d.MediaType, d.Digest.Verifier(), diffID.Verifier())
-	err = unpackTar(in, root(target), below, x.st.single)
-	// What follows the archive's end belongs to the digests too.
-	_, rerr := io.Copy(io.Discard, in)
-	in.Close()
-	// A digest that does not fit explains whatever else went wrong.
-	if errors.Is(rerr, errDigest) {
-		err = nil
-	}
-	if err = errors.Join(rerr, err); err != nil {
 		return fmt.Errorf("layer %s: %w", d.Digest, err)
 	}
 	return nil
@@ -159,111 +152,6 @@ func (x *executor) unpackBlob(ctx context.Context, target string, below bool, l 
 
 // farFuture: no time stamp of a base layer counts as made here.
 const farFuture = 1 << 40
-
-var errDigest = errors.New("its content does not match its digest")
-
-// chunk is a piece of a layer, or its end.
-type chunk struct {
-	data []byte
-	err  error
-}
-
-// aheadReader hands out what another goroutine has read, decompressed and hashed.
-type aheadReader struct {
-	chunks chan chunk
-	stop   chan struct{}
-	rest   chunk
-}
-
-// readAhead decompresses a layer in a goroutine of its own, and ends with an error
-// if the digest of what it read or made is wrong.
-func readAhead(r io.Reader, mediaType string, compressed, plain digest.Verifier) *aheadReader {
-	a := &aheadReader{chunks: make(chan chunk, 16), stop: make(chan struct{})}
-	go func() {
-		defer close(a.chunks)
-		err := a.fill(r, mediaType, compressed, plain)
-		select {
-		case a.chunks <- chunk{err: err}:
-		case <-a.stop:
-		}
-	}()
-	return a
-}
-
-func (a *aheadReader) fill(r io.Reader, mediaType string, compressed, plain digest.Verifier) error {
-	all := io.TeeReader(r, compressed)
-	in, err := decompress(all, mediaType)
-	if err != nil {
-		return errors.Join(errDigest, err)
-	}
-	for {
-		buf := make([]byte, 256<<10)
-		n, err := io.ReadFull(in, buf)
-		if n > 0 {
-			_, _ = plain.Write(buf[:n]) // a hash takes everything
-			select {
-			case a.chunks <- chunk{data: buf[:n]}:
-			case <-a.stop:
-				return nil
-			}
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			break
-		}
-		if err != nil {
-			return errors.Join(errDigest, err)
-		}
-	}
-	if _, err := io.Copy(io.Discard, all); err != nil {
-		return err
-	}
-	if !compressed.Verified() || !plain.Verified() {
-		return errDigest
-	}
-	return io.EOF
-}
-
-func (a *aheadReader) Read(p []byte) (int, error) {
-	for len(a.rest.data) == 0 {
-		if a.rest.err != nil {
-			return 0, a.rest.err
-		}
-		next, ok := <-a.chunks
-		if !ok {
-			return 0, io.EOF
-		}
-		a.rest = next
-	}
-	n := copy(p, a.rest.data)
-	a.rest.data = a.rest.data[n:]
-	return n, nil
-}
-
-// Close ends the goroutine.
-func (a *aheadReader) Close() { close(a.stop) }
-
-func decompress(r io.Reader, mediaType string) (io.Reader, error) {
-	br := bufio.NewReaderSize(r, 1<<20)
-	magic, err := br.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch {
-	case mediaType == v1.MediaTypeImageLayer:
-		return br, nil
-	case len(magic) > 1 && magic[0] == 0x1f && magic[1] == 0x8b:
-		return gzip.NewReader(br)
-	case string(magic) == "\x28\xb5\x2f\xfd":
-		z, err := zstd.NewReader(br)
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	case strings.HasPrefix(string(magic), "BZh"):
-		return bzip2.NewReader(br), nil
-	}
-	return br, nil
-}
 
 // contextReader ends with its context.
 type contextReader struct {

@@ -20,7 +20,7 @@ import (
 
 // Backend is the registration.
 func Backend() builders.Backend {
-	return builders.Backend{Name: Name, Describe: describe, Open: open, Size: Size, Prune: Prune}
+	return builders.Backend{Name: Name, Describe: describe, Open: openAny, Size: Size, Prune: Prune, Workers: workers}
 }
 
 // Dialer connects to a daemon.
@@ -35,11 +35,28 @@ func open(_ context.Context, o builders.Options) (builders.Builder, error) {
 	if getenv == nil {
 		getenv = func(string) string { return "" }
 	}
+	if a.Kind == connect.Docker {
+		return openDocker(o, a.Query, getenv)
+	}
 	dial := func(ctx context.Context) (*client.Client, error) {
 		return a.Dial(ctx, connect.Options{Host: getenv("BUILDKIT_HOST"), RuntimeDir: getenv("XDG_RUNTIME_DIR"),
-			Warn: func(s string) { say(o.Log, s) }})
+			Warn: warner(o)})
 	}
 	return New(o, dial, a.Kind == connect.Unix || a.Kind == connect.Default)
+}
+
+// warner says each thing once: every connection finds the same.
+func warner(o builders.Options) func(string) {
+	var mu sync.Mutex
+	said := map[string]bool{}
+	return func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if o.Warn != nil && !said[s] {
+			said[s] = true
+			o.Warn(s)
+		}
+	}
 }
 
 func say(w io.Writer, s string) {
@@ -65,12 +82,23 @@ func New(o builders.Options, dial Dialer, near bool) (builders.Builder, error) {
 	return &builder{dir: dir, log: o.Log, dialer: dial, near: near, claims: map[claim]bool{}}, nil
 }
 
+// engine is a daemon that is found, or started, for as long as it is used.
+type engine interface {
+	// hostNetwork: steps have the daemon's network only if they ask for it.
+	hostNetwork() bool
+	// explain says of an error what became of the daemon.
+	explain(ctx context.Context, err error) error
+	// idle is called when nobody uses it any more.
+	idle() error
+}
+
 // builder holds one connection while builds use it.
 type builder struct {
 	dir    string
 	log    io.Writer
 	dialer Dialer
 	near   bool
+	engine engine // may be nil
 
 	mu   sync.Mutex
 	conn *client.Client
@@ -128,6 +156,11 @@ func (b *builder) client(ctx context.Context) (*client.Client, func(), error) {
 		if b.uses--; b.uses == 0 {
 			b.conn.Close()
 			b.conn = nil
+			if b.engine != nil {
+				if err := b.engine.idle(); err != nil {
+					say(b.log, "buildkit: "+err.Error())
+				}
+			}
 		}
 	}), nil
 }

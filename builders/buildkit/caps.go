@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/buildkit/dind"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/moby/buildkit/client"
@@ -92,5 +93,10 @@ func (x *build) fits(ctx context.Context, c *client.Client) error {
 	if len(caps.Platforms) > 0 {
 		x.l.native = caps.Platforms[0]
 	}
-	return builders.Missing(Name, caps, x.r.Graph)
+	err = builders.Missing(Name, caps, x.r.Graph)
+	var uns *builders.UnsupportedError
+	if x.b.engine != nil && errors.As(err, &uns) && !caps.CanRun(uns.Node.Platform) {
+		uns.Fix = dind.EmulatorHint(uns.Node.Platform.Architecture)
+	}
+	return err
 }

@@ -28,6 +28,9 @@ func (x *build) end(ctx context.Context, err error) error {
 	}
 	err = x.explain(err)
 	var step *builders.StepError
+	if x.b.engine != nil && !errors.As(err, &step) {
+		err = x.b.engine.explain(ctx, err)
+	}
 	if errors.As(err, &step) {
 		x.w.finish(step.Node, step.Error())
 	} else {

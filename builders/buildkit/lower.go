@@ -53,6 +53,8 @@ type lowering struct {
 	show func(*oci.Layout)
 	pull func(ctx context.Context, n pipelines.Node, o pipelines.Pull) (*assemble.Image, error)
 	look looker
+	// hostNetwork: the daemon's network is not what a step has by default.
+	hostNetwork bool
 	// native is the daemon's own platform.
 	native pipelines.Platform
 

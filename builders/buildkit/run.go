@@ -153,7 +153,12 @@ func (s *runStep) command(ctx context.Context, c *assemble.Config) error {
 	}
 	if !s.networked() {
 		s.add(llb.Network(llb.NetModeNone))
-	} else if p := s.l.r.Site.Proxy; p.HTTP != "" || p.HTTPS != "" || p.No != "" {
+		return nil
+	}
+	if s.l.hostNetwork {
+		s.add(llb.Network(llb.NetModeHost))
+	}
+	if p := s.l.r.Site.Proxy; p.HTTP != "" || p.HTTPS != "" || p.No != "" {
 		// Like secrets it is no part of what the step is.
 		s.add(llb.WithProxy(llb.ProxyEnv{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: p.No}))
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/secrets"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/moby/buildkit/util/entitlements"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -84,6 +85,9 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 		Session:       []session.Attachable{secretsprovider.NewSecretProvider(x)},
 		// The definition and its logs are nobody else's business.
 		Internal: true,
+	}
+	if x.b.engine != nil && x.b.engine.hostNetwork() {
+		x.l.hostNetwork, opt.AllowedEntitlements = true, []string{entitlements.EntitlementNetworkHost.String()}
 	}
 	if err := x.caches(&opt); err != nil {
 		return state{}, nil, err

@@ -37,6 +37,7 @@ type runFlags struct {
 	json               bool
 	noCache, keep      bool
 	cacheFrom, cacheTo []string
+	skipPublished      bool
 	test               bool
 	junit              string
 }
@@ -84,6 +85,7 @@ func (p *program) runCommand() *cobra.Command {
 	fl.BoolVar(&f.noCache, "no-cache", false, "run every step again")
 	fl.StringArrayVar(&f.cacheFrom, "cache-from", nil, "where to look for results of steps: `auto|never|REF|DIR|type=…` (default never;\nauto: in a GitLab job its registry and .cfbuild-cache; see docs/cache.md)")
 	fl.StringArrayVar(&f.cacheTo, "cache-to", nil, "where to keep results of steps: `auto|never|REF|DIR|type=…` (default never)")
+	fl.BoolVar(&f.skipPublished, "skip-published", false, "do not build what was pushed before from the same inputs, by a run with this flag;\nsee docs/cache.md")
 	fl.BoolVar(&f.keep, "keep", false, "leave a failed step's container for inspection")
 	fl.BoolVar(&f.test, "test", false, "run the image tests that the targets declare, on every platform; what does not\npass is not written or pushed")
 	fl.StringVar(&f.junit, "junit", "", "write the results of --test to `FILE` as JUnit XML")
@@ -110,6 +112,7 @@ type request struct {
 	tags      tags.Decision
 	secrets   map[string][]byte
 	caches    caches
+	skipped   []pipelines.Receipt // targets that were published before
 	publisher Publisher
 	stateDir  string
 	output    string
@@ -144,6 +147,9 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 		if err := step(); err != nil {
 			return r, err
 		}
+	}
+	if err := r.skipFlags(); err != nil {
+		return r, err
 	}
 	if f.junit != "" && !f.test {
 		return r, usagef("add --test", "--junit %q: nothing is tested", f.junit)
@@ -201,10 +207,10 @@ func (p *program) run(ctx context.Context, f runFlags, names []string) error {
 func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, rep *report) error {
 	return p.withEngine(ctx, r, sink, func(e *engine.Engine) error {
 		rep.Builder = e.Builder.Name()
-		p.settleCaches(ctx, r, e)
 		built, left, err := p.built(ctx, r, e)
 		rep.LeftOut = left
 		rep.built(built)
+		rep.Receipts = r.skipped
 		err = errors.Join(err, p.tested(ctx, r, e, &built, rep, err))
 		if ctx.Err() != nil || len(built.Artifacts) == 0 {
 			return errors.Join(err, ctx.Err())
@@ -215,9 +221,9 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		}
 		r.tellHeld(sink)
 		delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
-			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value,
+			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value, Marks: r.marks(built),
 			SIFCompression: r.flags.sifCompression.value, SIFSign: r.sifKey})
-		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
+		rep.Outputs, rep.Receipts = delivered.Outputs, append(rep.Receipts, delivered.Receipts...)
 		if pushErr == nil {
 			var receipts []pipelines.Receipt
 			receipts, pushErr = p.pushSIFs(ctx, r, delivered.Outputs, rep.Artifacts, sink)

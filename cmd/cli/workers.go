@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -37,7 +38,11 @@ func (p *program) workersCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := builders.Options{Address: address, Getenv: p.env.Getenv, Log: p.env.Stderr}
+			dir, err := p.env.stateDir(p.stateFlag)
+			if err != nil {
+				return err
+			}
+			o := builders.Options{Address: address, Getenv: p.env.Getenv, StateDir: filepath.Join(dir, b.Name), Log: p.env.Stderr}
 			ws, err := b.Workers(cmd.Context(), o, timeout)
 			if err != nil && cmd.Context().Err() == nil {
 				err = &usageError{err: err} // of the address

@@ -54,6 +54,7 @@ func TestBadLayers(t *testing.T) {
 		"root is a file":    {raw: []member{m(".:1")}, is: oci.ErrHostile},
 		"link to nothing":   {raw: []member{m("n=>nowhere")}, is: oci.ErrCorrupt, says: "hard link to /nowhere, which is not there"},
 		"link to directory": {raw: []member{m("n=>d")}, is: oci.ErrCorrupt},
+		"below a whiteout":  {raw: []member{m(".wh.f/"), m(".wh.f/x:1")}, is: oci.ErrHostile, says: "names that begin with .wh."},
 		"unknown type":      {raw: []member{{Header: tar.Header{Name: "x", Typeflag: 'Z'}}}, is: oci.ErrCorrupt, says: `unknown type 'Z'`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -223,6 +223,13 @@ func (t *tree) put(it item, t0 *tree) error {
 	if err != nil {
 		return err
 	}
+	if t.strict {
+		for part := range strings.SplitSeq(dir, "/") {
+			if strings.HasPrefix(part, oci.Whiteout) {
+				return fmt.Errorf("%w: names that begin with .wh. cannot be in an image layer", oci.ErrHostile)
+			}
+		}
+	}
 	name := it.Path[strings.LastIndexByte(it.Path, '/')+1:]
 	if dir != "" {
 		it.Path = dir + "/" + name

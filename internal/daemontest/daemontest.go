@@ -26,6 +26,10 @@ var cage string
 // grace is how long a daemon has to stop by itself.
 const grace = 20 * time.Second
 
+// groups is what names of control groups begin with: a process's number follows, and one of
+// its daemons.
+const groups = "cfbuild-test-"
+
 // serial makes the names of control groups of one test process differ.
 var serial atomic.Int64
 
@@ -53,12 +57,13 @@ type Daemon struct {
 // Start starts a daemon, which need not answer yet.
 func Start(t testing.TB, s Spec) *Daemon {
 	t.Helper()
+	sweep()
 	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	d := &Daemon{t: t, spec: s, ended: make(chan struct{}), group: fmt.Sprintf("cfbuild-test-%d-%d", os.Getpid(), serial.Add(1))}
+	d := &Daemon{t: t, spec: s, ended: make(chan struct{}), group: fmt.Sprintf("%s%d-%d", groups, os.Getpid(), serial.Add(1))}
 	if os.Geteuid() == 0 {
 		d.cmd = exec.Command("sh", append([]string{"-euc", cage, "cage", d.group}, s.Args...)...)
 		d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
@@ -172,28 +177,9 @@ func removeGroups(root, name string) error {
 		return nil
 	})
 	for _, g := range slices.Backward(groups) {
-		err = errors.Join(err, os.Remove(g))
+		if e := os.Remove(g); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
-}
-
-// Dir makes a directory for a daemon's state and sockets, with a short path, for those of
-// sockets are at most 107 bytes long. It ends with the test, as do mounts in it: each
-// daemon has its own.
-func Dir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "d")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("the daemon's directory: %v", err)
-		}
-	})
-	// Other accounts have their sockets in it.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }

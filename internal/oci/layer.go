@@ -3,6 +3,7 @@ package oci
 import (
 	"bufio"
 	"bytes"
+	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
@@ -47,10 +48,10 @@ func CleanName(name string) (string, error) {
 }
 
 // Decompress gives the archive of a layer. It judges by the first bytes (gzip, zstd,
-// else plain), as media types and blobs in use do not always agree.
+// bzip2, else plain), as media types and blobs in use do not always agree.
 func Decompress(r io.Reader) (io.ReadCloser, error) {
 	b := bufio.NewReaderSize(r, 256<<10)
-	magic, err := b.Peek(4)
+	magic, err := b.Peek(len(bzip2Magic) + 1)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -61,15 +62,22 @@ func Decompress(r io.Reader) (io.ReadCloser, error) {
 			return nil, err
 		}
 		return io.NopCloser(z), nil
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		z, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(1<<30))
 		if err != nil {
 			return nil, err
 		}
 		return z.IOReadCloser(), nil
+	case len(magic) > len(bzip2Magic) && string(magic[:3]) == bzip2Magic[:3] && string(magic[4:]) == bzip2Magic[3:]:
+		return io.NopCloser(bzip2.NewReader(b)), nil
 	}
 	return plain{b}, nil
 }
+
+// bzip2Magic begins a bzip2 stream and its first block, with a digit (how large the
+// blocks are) after the first three letters. A name in a plain archive can begin with
+// these alone.
+const bzip2Magic = "BZh1AY&SY"
 
 // plain is an archive that came without compression.
 type plain struct{ io.Reader }

@@ -28,7 +28,8 @@ type RegistryOptions struct {
 	// Credentials by registry host win over AuthFile.
 	Credentials map[string]builders.Credential
 	AuthFile    string
-	// Stall is how long a request may make no progress; 0 is one minute.
+	// Stall is how long a request may make no progress; 0 is one minute, and five for
+	// what is sent: registries take their time to store a large layer.
 	Stall time.Duration
 }
 
@@ -39,7 +40,7 @@ type registry struct {
 	sys      *types.SystemContext
 	builder  string
 	platform pipelines.Platform
-	stall    time.Duration
+	stall    [2]time.Duration // of reading and of writing
 	src      types.ImageSource
 
 	// What Read found: the image may be changed by others meanwhile, and then is
@@ -60,9 +61,9 @@ func Registry(ref, builder string, p pipelines.Platform, o RegistryOptions) (Pla
 	if _, pinned := named.(reference.Digested); !ok || pinned {
 		return nil, fmt.Errorf("cache %q: is not a repository and tag", ref)
 	}
-	r := &registry{named: tagged, builder: builder, platform: p, stall: o.Stall}
-	if r.stall == 0 {
-		r.stall = time.Minute
+	r := &registry{named: tagged, builder: builder, platform: p, stall: [2]time.Duration{o.Stall, o.Stall}}
+	if o.Stall == 0 {
+		r.stall = [2]time.Duration{time.Minute, 5 * time.Minute}
 	}
 	var auth *types.DockerAuthConfig
 	if c, ok := registries.Credential(o.Credentials, named); ok {
@@ -80,7 +81,7 @@ func (r *registry) String() string { return r.named.String() }
 // Read asks once: later calls give the same answer.
 func (r *registry) Read(ctx context.Context) (Index, error) {
 	if !r.done {
-		err := r.try(ctx, func(ctx context.Context, alive func()) (err error) {
+		err := r.try(ctx, r.stall[0], func(ctx context.Context, _ func()) (err error) {
 			r.index, err = r.read(ctx)
 			return err
 		})
@@ -145,7 +146,7 @@ func (r *registry) read(ctx context.Context) (Index, error) {
 }
 
 func (r *registry) Fetch(ctx context.Context, e Entry, to *oci.Layout) error {
-	return r.try(ctx, func(ctx context.Context, alive func()) (err error) {
+	return r.try(ctx, r.stall[0], func(ctx context.Context, alive func()) (err error) {
 		src, err := r.source(ctx)
 		if err != nil {
 			return err
@@ -188,7 +189,7 @@ func (r *registry) Write(ctx context.Context, idx Index, from *oci.Layout) (sent
 		}
 	}()
 	put := func(info types.BlobInfo, open func() (io.ReadCloser, error)) (there bool, err error) {
-		err = r.try(ctx, func(ctx context.Context, alive func()) error {
+		err = r.try(ctx, r.stall[1], func(ctx context.Context, alive func()) error {
 			if err := connect(ctx); err != nil {
 				return err
 			}
@@ -235,7 +236,7 @@ func (r *registry) Write(ctx context.Context, idx Index, from *oci.Layout) (sent
 		func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(config)), nil }); err != nil {
 		return sent, err
 	}
-	return sent, r.try(ctx, func(ctx context.Context, _ func()) error {
+	return sent, r.try(ctx, r.stall[1], func(ctx context.Context, _ func()) error {
 		if err := connect(ctx); err != nil {
 			return err
 		}
@@ -253,9 +254,9 @@ const (
 var errStalled = errors.New("no progress, the connection counts as lost")
 
 // try makes a request, again if that may help.
-func (r *registry) try(ctx context.Context, op func(ctx context.Context, alive func()) error) error {
+func (r *registry) try(ctx context.Context, stall time.Duration, op func(ctx context.Context, alive func()) error) error {
 	for n := 1; ; n++ {
-		err := r.watched(ctx, op)
+		err := watched(ctx, stall, op)
 		if err == nil || ctx.Err() != nil || n == tries || errors.Is(err, errStalled) || !registries.Passing(err) {
 			return err
 		}
@@ -268,14 +269,14 @@ func (r *registry) try(ctx context.Context, op func(ctx context.Context, alive f
 }
 
 // watched ends a request that makes no progress.
-func (r *registry) watched(ctx context.Context, op func(context.Context, func()) error) error {
+func watched(ctx context.Context, stall time.Duration, op func(context.Context, func()) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := time.AfterFunc(r.stall, func() { cancel(errStalled) })
+	t := time.AfterFunc(stall, func() { cancel(errStalled) })
 	defer t.Stop()
-	err := op(ctx, func() { t.Reset(r.stall) })
+	err := op(ctx, func() { t.Reset(stall) })
 	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
-		return fmt.Errorf("%w for %s", errStalled, r.stall)
+		return fmt.Errorf("%w for %s", errStalled, stall)
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 		if a, err := found(job, path); err == nil {
 			now := e.Now
 			os.Chtimes(path, now, now) // for pruning by age; a failure costs nothing
-			a.Cached = true
+			a.Cached, a.Inputs = true, low.inputs
 			return a, nil
 		}
 	}
@@ -89,7 +89,9 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 			return pipelines.Artifact{}, err
 		}
 	}
-	return found(job, path)
+	a, err := found(job, path)
+	a.Inputs = low.inputs
+	return a, err
 }
 
 // exportedFile, beside the artifact, lists the caches that have its steps.

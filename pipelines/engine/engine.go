@@ -41,6 +41,10 @@ type Engine struct {
 	CacheFrom, CacheTo []builders.CacheRef
 	Credentials        map[string]builders.Credential
 	AuthFile           string
+	// Program names this program and its version, as part of [Engine.Inputs].
+	// LabelInputs puts that key into the label of the same name of what is built.
+	Program     string
+	LabelInputs bool
 	// NoCache runs every step again; Keep leaves a failed step's container.
 	NoCache, Keep bool
 	// Resolve says which platforms a registry reference offers and the digest

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/cfbuild/cfbuild/publishers"
 	"go.podman.io/image/v5/types"
 )
 
@@ -12,30 +11,18 @@ import (
 // there is ("{}", the image spec's empty configuration). The error is a
 // [publishers.PublishError] of stage "upload".
 func (p *Publisher) Writable(ctx context.Context, repository string) error {
-	repo, err := parseRepository(repository)
-	if err != nil {
-		return &publishers.PublishError{Ref: repository, Stage: "reference", Err: err}
-	}
-	r, err := p.remote(repo, nil)
-	if err != nil {
-		return &publishers.PublishError{Ref: repository, Stage: "connect", Err: err}
-	}
-	defer r.close()
-	empty := []byte("{}")
-	err = r.try(ctx, "trying to write", func(ctx context.Context, _ func()) error {
-		dest, err := r.destination(ctx)
-		if err != nil {
+	return p.withRemote(repository, "upload", nil, func(r *remote) error {
+		return r.try(ctx, "trying to write", func(ctx context.Context, _ func()) error {
+			dest, err := r.destination(ctx)
+			if err != nil {
+				return err
+			}
+			// Without a digest it is sent, whether it is there or not.
+			empty := []byte("{}")
+			if _, err = dest.PutBlob(ctx, bytes.NewReader(empty), types.BlobInfo{Size: int64(len(empty))}, p.cache, false); err != nil {
+				r.renew(dest)
+			}
 			return err
-		}
-		// Without a digest it is sent, whether it is there or not.
-		_, err = dest.PutBlob(ctx, bytes.NewReader(empty), types.BlobInfo{Size: int64(len(empty))}, p.cache, false)
-		if err != nil {
-			r.renew(dest)
-		}
-		return err
+		})
 	})
-	if err != nil {
-		return &publishers.PublishError{Ref: repository, Stage: "upload", Err: err, Fix: r.fix(err)}
-	}
-	return nil
 }

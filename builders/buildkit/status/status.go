@@ -16,8 +16,8 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// Dial connects to one daemon.
-type Dial func(ctx context.Context, a connect.Address) (*client.Client, error)
+// Dial connects to one daemon; release ends that.
+type Dial func(ctx context.Context, address string) (c *client.Client, release func(), err error)
 
 // Workers asks all daemons that an address or a list of addresses names, at once.
 // timeout bounds each; 0 means none.
@@ -58,12 +58,7 @@ func Workers(ctx context.Context, address string, timeout time.Duration, dial Di
 
 func ask(ctx context.Context, w pool.Worker, dial Dial) builders.WorkerStatus {
 	out := builders.WorkerStatus{Address: w.Address, For: w.Platforms}
-	a, err := connect.Parse(w.Address)
-	if err == nil {
-		out.Address = a.String()
-		err = query(ctx, a, dial, &out)
-	}
-	if err != nil {
+	if err := query(ctx, w.Address, dial, &out); err != nil {
 		out.Err = err.Error()
 		if errors.Is(err, context.DeadlineExceeded) {
 			out.Err, out.Fix = "no answer in time", "is the host right, is a firewall in between?"
@@ -80,12 +75,12 @@ func ask(ctx context.Context, w pool.Worker, dial Dial) builders.WorkerStatus {
 	return out
 }
 
-func query(ctx context.Context, a connect.Address, dial Dial, out *builders.WorkerStatus) error {
-	c, err := dial(ctx, a)
+func query(ctx context.Context, address string, dial Dial, out *builders.WorkerStatus) error {
+	c, release, err := dial(ctx, address)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer release()
 	ws, err := c.ListWorkers(ctx)
 	if err != nil {
 		return err

@@ -18,8 +18,13 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-func dial(ctx context.Context, a connect.Address) (*client.Client, error) {
-	return a.Dial(ctx, connect.Options{Socket: "/no/such/socket"})
+func dial(ctx context.Context, address string) (*client.Client, func(), error) {
+	a, err := connect.Parse(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := a.Dial(ctx, connect.Options{Socket: "/no/such/socket"})
+	return c, func() { c.Close() }, err
 }
 
 func TestRealDaemons(t *testing.T) {
@@ -66,9 +71,9 @@ func TestAddressesThatMakeNoSense(t *testing.T) {
 }
 
 func TestPatience(t *testing.T) {
-	never := func(ctx context.Context, _ connect.Address) (*client.Client, error) {
+	never := func(ctx context.Context, _ string) (*client.Client, func(), error) {
 		<-ctx.Done()
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	ws, err := Workers(t.Context(), "docker", time.Millisecond, never)
 	if err != nil || ws[0].Err != "no answer in time" {
