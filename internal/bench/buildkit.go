@@ -182,7 +182,7 @@ func (b *buildkitBench) buildx(out, flags string) side {
 // buildkitComparisons time the program as a client of a BuildKit daemon, beside that
 // daemon's own client and Docker's. What a side's processes cost is counted, the daemon's
 // work is not: the wall clock has both.
-func buildkitComparisons(cfbuild, five, work string, d *daemons, base func() error) []comparison {
+func buildkitComparisons(cfbuild, five, mirror, work string, d *daemons, base func() error) []comparison {
 	b := &buildkitBench{daemons: d, dir: filepath.Join(work, "bk"), base: base}
 	ours := func(before func() error, flags string) side {
 		return side{name: "cfbuild" + layout, before: before, run: b.sh(
@@ -202,37 +202,6 @@ func buildkitComparisons(cfbuild, five, work string, d *daemons, base func() err
 		{name: steps + " that has the base, cold (--no-cache)", wall: 1.1, ours: ours(asked, "--no-cache"), peers: peers("--no-cache", 0)},
 		{name: steps + ", warm: nothing changed, and the daemon is asked", wall: 1.1, ours: ours(asked, ""), peers: peers("", 0.5)},
 		{name: steps + ", unchanged: cfbuild has the artifact and asks no daemon", ours: ours(b.prepare, ""), peers: peers("", 0)},
-		b.three(cfbuild),
+		b.three(cfbuild, mirror),
 	}
 }
-
-// three is debian12 for three platforms, by a daemon and by buildah, from the same roots
-// of unpacked packages.
-func (b *buildkitBench) three(cfbuild string) comparison {
-	run := func(builder string) []string {
-		return []string{"sh", "-ec", `exec "$1" run debian12 --site host --platform ` + threePlatforms + ` --builder "` + builder +
-			`" --state-dir "$0/three" --output "$0/three-out" --push never --progress plain`, b.dir, cfbuild}
-	}
-	roots := false
-	unpacked := func(then func() error) func() error {
-		return func() error {
-			if err := b.prepare(); err != nil {
-				return err
-			}
-			if !roots {
-				roots = true
-				if err := quiet(run("buildah")...); err != nil {
-					return err
-				}
-			}
-			return then()
-		}
-	}
-	gone := []string{"three/artifacts", "three/buildah", "three/buildkit", "three-out"}
-	return comparison{name: "debian12 for three platforms (" + threePlatforms + "), roots unpacked before",
-		ours:  side{name: "cfbuild --builder buildkit", before: unpacked(b.emptied(gone...)), run: run("buildkit:$BENCH_ADDR")},
-		peers: []side{{name: "cfbuild --builder buildah", before: unpacked(b.cleared(gone...)), run: run("buildah")}}}
-}
-
-// threePlatforms are such as Debian's mirrors keep whole.
-const threePlatforms = "linux/amd64,linux/arm64,linux/386"

@@ -82,7 +82,7 @@ func comparisons(cfbuild, five, mirror, work string, d *daemons) ([]comparison, 
 		{name: "five RUN steps on a local base, warm", wall: 0.5,
 			ours:  side{name: "cfbuild", before: prepare, run: fiveRun},
 			peers: []side{{name: "buildah build --layers", run: buildah("")}}},
-	}, buildkitComparisons(cfbuild, five, work, d, prepare), sifs), nil
+	}, buildkitComparisons(cfbuild, five, mirror, work, d, prepare), sifs), nil
 }
 
 // containerfile does what the fiverun program does.
