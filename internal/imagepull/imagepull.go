@@ -43,8 +43,8 @@ type Puller struct {
 	Meta  string
 	// Temp is a directory that ends with the build.
 	Temp string
-	// Credentials by registry host win over AuthFile, a docker or podman auth file;
-	// empty: their usual places.
+	// Credentials by registry host win over AuthFile, a docker or podman auth file. Empty:
+	// their usual places.
 	Credentials map[string]builders.Credential
 	AuthFile    string
 }
