@@ -23,6 +23,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/apptainer"
 	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/cmd/cli"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -70,7 +71,7 @@ func endToEnd() cli.App {
 			p.Targets = append(p.Targets, lintTargets(s)...)
 			return p
 		},
-		Backends:      []builders.Backend{buildah.Backend(), apptainer.Backend()},
+		Backends:      []builders.Backend{buildah.Backend(), buildkit.Backend(), apptainer.Backend()},
 		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
@@ -110,6 +111,8 @@ type world struct {
 	user *testneed.Account // nil: whoever runs the test
 	// hideBinfmt runs without the machine's emulator registrations in sight.
 	hideBinfmt bool
+	// wrap is a command in front of the program, also are more variables.
+	wrap, also []string
 }
 
 func newWorld(t *testing.T, user *testneed.Account) *world {
@@ -168,9 +171,11 @@ func (w *world) start(args ...string) *exec.Cmd {
 	if w.hideBinfmt {
 		argv = append([]string{"unshare", "-m", "sh", "-c", `umount /proc/sys/fs/binfmt_misc; exec "$@"`, "sh"}, argv...)
 	}
+	argv = append(w.wrap[:len(w.wrap):len(w.wrap)], argv...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = w.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, asProgram + "=1", "CFBUILD_STATE_DIR=" + filepath.Join(w.dir, "state"), "TMPDIR=" + w.dir}
+	cmd.Env = append(cmd.Env, w.also...)
 	return cmd
 }
 
