@@ -19,7 +19,7 @@ import (
 // openDocker is a builder for a Docker daemon.
 func openDocker(o builders.Options, q url.Values, getenv func(string) string) (builders.Builder, error) {
 	e := dind.Environment{Host: getenv("DOCKER_HOST"), CertPath: getenv("DOCKER_CERT_PATH"), TLSVerify: getenv("DOCKER_TLS_VERIFY"),
-		Context: getenv("DOCKER_CONTEXT"), Home: getenv("HOME"), Path: getenv("PATH")}
+		TLSCertDir: getenv("DOCKER_TLS_CERTDIR"), Context: getenv("DOCKER_CONTEXT"), Home: getenv("HOME"), Path: getenv("PATH")}
 	if program, err := os.Executable(); err == nil {
 		e.ProgramDir = filepath.Dir(program)
 	}

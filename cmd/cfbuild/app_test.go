@@ -114,7 +114,8 @@ type world struct {
 	user *testneed.Account // nil: whoever runs the test
 	// hideBinfmt runs without the machine's emulator registrations in sight.
 	hideBinfmt bool
-	env        []string // more of the environment
+	// wrap is a command in front of the program, env are more variables.
+	wrap, env []string
 }
 
 func newWorld(t *testing.T, user *testneed.Account) *world {
@@ -173,6 +174,7 @@ func (w *world) start(args ...string) *exec.Cmd {
 	if w.hideBinfmt {
 		argv = append([]string{"unshare", "-m", "sh", "-c", `umount /proc/sys/fs/binfmt_misc; exec "$@"`, "sh"}, argv...)
 	}
+	argv = append(w.wrap[:len(w.wrap):len(w.wrap)], argv...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = w.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, asProgram + "=1", "CFBUILD_STATE_DIR=" + filepath.Join(w.dir, "state"), "TMPDIR=" + w.dir}
