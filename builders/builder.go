@@ -65,6 +65,9 @@ type Request struct {
 	AuthFile    string
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
+	// Discard: only whether the steps pass is of interest. The builder may leave
+	// Output unmade and the Result empty.
+	Discard bool
 	// Events may be nil.
 	Events pipelines.Sink
 }
@@ -132,6 +135,8 @@ type Backend struct {
 	// answer within the timeout is among them, with the reason. An error means that the
 	// address makes no sense. Nil: the backend has no daemons.
 	Workers func(ctx context.Context, o Options, timeout time.Duration) ([]WorkerStatus, error)
+	// OnRequest backends are used when they are named, never by --builder auto.
+	OnRequest bool
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }

@@ -48,7 +48,7 @@ func (r Request) command(ctx context.Context, t pipelines.TestCommand, res *Resu
 	}
 	defer os.RemoveAll(dir)
 	out := &output{step: g.ID()}
-	_, err = r.Builder.Build(ctx, builders.Request{Job: r.Artifact.Job, Graph: g, Site: r.Site, Output: filepath.Join(dir, "out"), NoCache: true, Events: out.sink})
+	_, err = r.Builder.Build(ctx, builders.Request{Job: r.Artifact.Job, Graph: g, Site: r.Site, Output: filepath.Join(dir, "out"), NoCache: true, Discard: true, Events: out.sink})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

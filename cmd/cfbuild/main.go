@@ -12,6 +12,7 @@ import (
 	"github.com/cfbuild/cfbuild/bootstrap/deb"
 	"github.com/cfbuild/cfbuild/bootstrap/rpm"
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/apptainer"
 	"github.com/cfbuild/cfbuild/builders/buildah"
 	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/cmd/cli"
@@ -20,12 +21,12 @@ import (
 )
 
 func main() {
-	if buildah.Child() { // this process is a builder that the program started
+	if buildah.Child() || apptainer.Child() { // a builder that the program started
 		return
 	}
 	os.Exit(cli.Main(cli.App{
 		Pipeline:      recipes.Pipeline,
-		Backends:      []builders.Backend{buildah.Backend(), buildkit.Backend()},
+		Backends:      []builders.Backend{buildah.Backend(), buildkit.Backend(), apptainer.Backend()},
 		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/builders/apptainer"
 	"github.com/cfbuild/cfbuild/builders/buildah"
 	"github.com/cfbuild/cfbuild/cmd/cli"
 	"github.com/cfbuild/cfbuild/internal/testneed"
@@ -21,7 +22,7 @@ import (
 var state string
 
 func TestMain(m *testing.M) {
-	if buildah.Child() {
+	if buildah.Child() || apptainer.Child() {
 		return
 	}
 	if os.Getenv(asProgram) != "" {

@@ -88,6 +88,9 @@ func (p *program) openBuilder(ctx context.Context, f builderFlags, s site.Site, 
 	var open []builders.Backend
 	var errs []error
 	for _, b := range p.app.Backends {
+		if b.OnRequest {
+			continue
+		}
 		if b.Open == nil {
 			errs = append(errs, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub})
 			continue

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/cfbuild/cfbuild/pipelines"
 )
 
 // Definition is a definition file: its stages, of which the last is the image.
@@ -12,6 +14,9 @@ type Definition struct {
 	// Comments stand at the top, one line each.
 	Comments []string
 	Stages   []Stage
+	// Config is how the image is configured, also what the file cannot say. It is not
+	// written.
+	Config pipelines.Configure
 }
 
 // Stage is one root filesystem that is made.

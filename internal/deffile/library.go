@@ -10,15 +10,29 @@ import (
 )
 
 // The functions that steps are written with. In %setup, which runs on the host, R is
-// the image's directory, and a path is not followed through a symbolic link, which could
-// lead to the host's own files. In %post R is empty.
+// the image's directory, and links are followed in the image, not to the host's own files.
+// In %post R is empty.
 const library = `cf_at() { # PATH: sets p to where it is, d to its directory
-	p=$R d=${1#/}
-	while [ "$d" != "${d#*/}" ]; do
-		p=$p/${d%%/*} d=${d#*/}
-		[ -z "$R" ] || [ ! -L "$p" ] || { echo "$1: ${p#"$R"} is a symbolic link" >&2; return 1; }
+	p=$R rest=${1#/} links=0
+	while [ "$rest" != "${rest#*/}" ]; do
+		c=${rest%%/*} rest=${rest#*/}
+		case $c in
+		'' | .) ;;
+		..) p=${p%/*} ;;
+		*)
+			p=$p/$c
+			if [ "$R" ] && [ -L "$p" ]; then
+				links=$((links + 1))
+				[ $links -lt 40 ] || { echo "$1: too many links" >&2; return 1; }
+				c=$(readlink "$p") p=${p%/*}
+				[ "$c" = "${c#/}" ] || p=$R
+				rest=${c#/}/$rest
+			fi
+			;;
+		esac
+		case $p/ in "$R"/*) ;; *) p=$R ;; esac
 	done
-	d=${p:-/} p=$p/${1##*/}
+	d=${p:-/} p=$p/$rest
 }
 cf_own() { # MODE OWNER
 	chown "$2" "$p"
@@ -61,53 +75,97 @@ cf_remove() { # DIRECTORY PATTERN
 }`
 
 // copyLibrary is for %setup alone: copies come from the host or from another stage.
-const copyLibrary = `cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
-	own=$1 mode=$2 from=$3 dst=$4 many=$(($# > 5)) t=$R/.cfbuild-copy
+const copyLibrary = `cf_inside() { # PATH: no directory on the way is a link, which could lead out
+	(
+		w=$R i=${1#/}
+		while [ "$i" != "${i#*/}" ]; do
+			w=$w/${i%%/*} i=${i#*/}
+			[ ! -L "$w" ] || { echo "$1: ${w#"$R"} is a symbolic link: name what it leads to" >&2; exit 1; }
+		done
+	)
+}
+cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
+	own=$1 mode=$2 from=$3 dst=$4 many=$(($# > 5)) t=$R/.cfbuild-copy root=$R
 	shift 4
-	cf_at "$dst"
-	[ ! -L "${p%/}" ] || { echo "$dst is a symbolic link" >&2; return 1; }
 	rm -rf "$t"
-	mkdir -p "$d" "$t"
+	mkdir "$t"
+	as=
 	for s; do
-		ok=
+		R=$from
+		cf_at "/${s#/}"
+		R=$root s=$p ok=
 		IFS=
-		for f in $from$s; do
+		for f in $s; do
 			[ -e "$f" ] || [ -L "$f" ] || continue
 			ok=1
-			if [ -d "$f" ] && [ ! -L "$f" ]; then cp -a "$f/." "$t/"
-			elif [ $many = 1 ] || [ "$dst" != "${dst%/}" ] || [ -d "$p" ]; then cp -a "$f" "$t/"
-			else cp -a "$f" "$t/${dst##*/}" && p=${p%/*}
+			if [ -L "$f" ]; then # what it leads to
+				R=$from
+				cf_at "${f#"$from"}/."
+				R=$root as=${f##*/}
+				cp -a "$d" "$t/$as"
+				continue
+			fi
+			R=$from cf_inside "${f#"$from"}"
+			if [ -d "$f" ]; then cp -a "$f/." "$t/"
+			else cp -a "$f" "$t/" && as=${f##*/}
 			fi
 		done
 		unset IFS
 		[ "$ok" ] || { echo "$s: not there" >&2; return 1; }
 	done
-	[ -z "$own" ] || chown -hR "$own" "$t"
+	cf_at "$dst"
+	if [ "$as" ] && [ $many = 0 ] && [ "$dst" = "${dst%/}" ] && [ ! -d "$p" ]; then # a file by its new name
+		[ "$as" = "${p##*/}" ] || mv "$t/$as" "$t/${p##*/}"
+		p=$d
+	else
+		cf_at "${dst%/}/."
+		p=$d
+	fi
 	[ -z "$mode" ] || find "$t" -type f -exec chmod "$mode" {} +
-	[ -e "$p" ] || mkdir -p "$p"
-	chmod --reference="$p" "$t"
-	chown --reference="$p" "$t"
-	cp -a --remove-destination "$t/." "$p/"
-	rm -rf "$t"
+	mkdir -p "$p"
+	tar -C "$t" --xattrs --xattrs-include='*' --numeric-owner ${own:+--owner=${own%:*} --group=${own#*:}} -cf "$t.tar" .
+	tar -C "$p" --xattrs --xattrs-include='*' --numeric-owner ${cf_merge:+--no-overwrite-dir} -xpf "$t.tar"
+	rm -rf "$t" "$t.tar"
 }`
 
-// shared are paths that Apptainer mounts from the host while %post runs.
+// mountLibrary shows a step files of other images, in %post.
+const mountLibrary = `cf_show() { # SOURCE TARGET: until cf_hide
+	if [ -e "$2" ] || [ -L "$2" ]; then mv "$2" "$2.cfbuild-hidden"; fi
+	mkdir -p "${2%/*}"
+	mv "$1" "$2"
+}
+cf_hide() { # TARGET
+	rm -rf "$1"
+	if [ -e "$1.cfbuild-hidden" ] || [ -L "$1.cfbuild-hidden" ]; then mv "$1.cfbuild-hidden" "$1"
+	else rmdir -p "${1%/*}" 2>/dev/null || :
+	fi
+}`
+
+// shared are paths that Apptainer mounts from the host while %post runs, the first two
+// unless it is configured not to.
 var shared = []string{"/tmp", "/var/tmp", "/dev", "/proc", "/sys", "/etc/hosts", "/etc/resolv.conf"}
 
-// onHost says whether a path is one of the host's in %post, or leads to one.
-func onHost(p string) bool {
-	return slices.ContainsFunc(shared, func(s string) bool { return p == s || strings.HasPrefix(p, s+"/") })
+func (l *lowering) shared() []string {
+	if l.o.OwnTmp {
+		return shared[2:]
+	}
+	return shared
+}
+
+// ofHost says whether a path is one of the host's in %post, or leads to one.
+func (l *lowering) ofHost(p string) bool {
+	return slices.ContainsFunc(l.shared(), func(s string) bool { return p == s || strings.HasPrefix(p, s+"/") })
 }
 
 // reaches says whether removing a pattern (path.Match in its last element) would remove
 // something of the host's in %post: what is below a mount, a mount point itself, or a
 // directory above one.
-func reaches(pattern string) bool {
-	if onHost(path.Clean(pattern)) {
+func (l *lowering) reaches(pattern string) bool {
+	if l.ofHost(path.Clean(pattern)) {
 		return true
 	}
 	dir, last := path.Split(path.Clean(pattern))
-	for _, s := range shared {
+	for _, s := range l.shared() {
 		for p := s; p != "/"; p = path.Dir(p) {
 			if path.Dir(p)+"/" == dir || path.Dir(p) == "/" && dir == "/" {
 				if ok, err := path.Match(last, path.Base(p)); ok || err != nil {

@@ -24,11 +24,16 @@ type Options struct {
 	// Local says where a directory is, with what its patterns leave out left out. Nil:
 	// at its own path, and patterns are refused.
 	Local func(n pipelines.Node, o pipelines.Local) (string, error)
-	// Mark, when not nil, gives a command that announces a step.
-	Mark func(n pipelines.Node) string
+	// Base says how an image that a stage starts from is configured. Nil: not known.
+	Base func(n pipelines.Node) pipelines.Configure
+	// Mark, when not nil, gives a command that announces a step, or says that it ended.
+	Mark func(n pipelines.Node, ended bool) string
 	// NetworkNone: whoever builds sees to it that steps that ask for it have no
 	// network; otherwise a comment says that they do.
 	NetworkNone bool
+	// OwnTmp gives steps the image's own /tmp and /var/tmp, where the variable [Private]
+	// is 1 while Apptainer runs.
+	OwnTmp bool
 }
 
 // Lower turns a graph into a definition that plain Apptainer builds. It fetches nothing
@@ -58,7 +63,7 @@ func Lower(ctx context.Context, g pipelines.Graph, o Options) (Definition, error
 		return Definition{}, l.lack(g.Result(), "a directory is no image", "copy it into an image")
 	}
 	l.stages = append(l.stages, l.image(last))
-	return Definition{Stages: l.stages}, nil
+	return Definition{Stages: l.stages, Config: last.config}, nil
 }
 
 // name of the builder in errors.
@@ -81,8 +86,9 @@ type chain struct {
 	// scratch: nothing in the image can run, so all is done from the host.
 	scratch bool
 	// posted: something happens in %post, which %setup can no longer come after.
-	posted, library, copies, lent bool
-	config                        pipelines.Configure
+	posted, library, copies, mounts, lent bool
+	shows                                 int
+	config                                pipelines.Configure
 }
 
 func (l *lowering) lack(n pipelines.Node, what, fix string) error {
@@ -109,7 +115,7 @@ func (l *lowering) node(ctx context.Context, n pipelines.Node, done map[string]c
 	case pipelines.Local:
 		c, err = l.Local(ctx, n, o)
 	case pipelines.Run:
-		c, err = l.Run(ctx, n, base, make([]chain, len(n.Inputs)-1), o)
+		c, err = l.Run(ctx, n, base, mounts(n, done), o)
 	case pipelines.Copy:
 		c, err = l.Copy(ctx, n, base, done[n.Inputs[1]], o)
 	case pipelines.File:
@@ -121,8 +127,20 @@ func (l *lowering) node(ctx context.Context, n pipelines.Node, done map[string]c
 	default:
 		err = l.lack(n, "is not known", "")
 	}
+	if len(n.Inputs) == 0 && l.o.Base != nil {
+		c.config = l.o.Base(n)
+	}
 	c.node = n
 	return c, err
+}
+
+// mounts are the images that a step is shown files of.
+func mounts(n pipelines.Node, done map[string]chain) []chain {
+	var out []chain
+	for _, in := range n.Inputs[1:] {
+		out = append(out, done[in])
+	}
+	return out
 }
 
 // clone: chains share nothing.
@@ -142,11 +160,17 @@ func comment(n pipelines.Node) string {
 }
 
 // onHost adds commands that work on the image's tree from the host.
-func (c *chain) onHost(n pipelines.Node, commands ...string) {
-	if len(c.stage.Setup) == 0 {
-		c.stage.Setup = []string{"set +x\numask 022\nR=$APPTAINER_ROOTFS\n" + library}
+func (l *lowering) onHost(c *chain, n pipelines.Node, commands ...string) {
+	c.stage.Setup = append(c.stage.Setup, comment(n))
+	c.stage.Setup = append(c.stage.Setup, l.marked(n, commands)...)
+}
+
+// marked puts commands between the announcements of a step.
+func (l *lowering) marked(n pipelines.Node, commands []string) []string {
+	if l.o.Mark == nil {
+		return commands
 	}
-	c.stage.Setup = append(append(c.stage.Setup, comment(n)), commands...)
+	return slices.Concat([]string{l.o.Mark(n, false)}, commands, []string{l.o.Mark(n, true)})
 }
 
 // inImage adds commands that run in the image.
@@ -160,21 +184,18 @@ func (l *lowering) inImage(c *chain, n pipelines.Node, functions bool, commands 
 		c.stage.Post = append(c.stage.Post, "R=\n"+library)
 	}
 	c.stage.Post = append(c.stage.Post, comment(n))
-	if l.o.Mark != nil {
-		c.stage.Post = append(c.stage.Post, l.o.Mark(n))
-	}
-	c.stage.Post = append(c.stage.Post, commands...)
+	c.stage.Post = append(c.stage.Post, l.marked(n, commands)...)
 }
 
 func (l *lowering) File(_ context.Context, n pipelines.Node, c chain, o pipelines.File) (chain, error) {
 	if strings.ContainsAny(o.Path+o.Link, "\x00\r") {
 		return c, l.lack(n, "its name "+ErrText.Error(), "choose another name")
 	}
-	if p := path.Clean(o.Path); c.scratch || onHost(p) {
-		if !c.scratch && o.Dir && slices.Contains(shared, p) {
+	if p := path.Clean(o.Path); c.scratch || l.ofHost(p) {
+		if !c.scratch && o.Dir && slices.Contains(l.shared(), p) {
 			return c, nil // it is there, with the host's mode while building and the image's after it
 		}
-		c.onHost(n, file(o)...)
+		l.onHost(&c, n, file(o)...)
 		return c, nil
 	}
 	l.inImage(&c, n, true, file(o)...)
@@ -187,8 +208,8 @@ func (l *lowering) Remove(_ context.Context, n pipelines.Node, c chain, o pipeli
 			return c, l.lack(n, "the name "+ErrText.Error(), "choose another name")
 		}
 		switch {
-		case c.scratch || reaches(p):
-			c.onHost(n, remove(p))
+		case c.scratch || l.reaches(p):
+			l.onHost(&c, n, remove(p))
 		default:
 			l.inImage(&c, n, true, remove(p))
 		}
@@ -196,15 +217,13 @@ func (l *lowering) Remove(_ context.Context, n pipelines.Node, c chain, o pipeli
 	return c, nil
 }
 
-func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, o pipelines.Run) (chain, error) {
+func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, from []chain, o pipelines.Run) (chain, error) {
 	other := "leave it out for Apptainer, or build with another builder and convert: cfbuild run --format sif needs no Apptainer"
 	switch {
 	case len(o.Secrets) > 0:
 		return c, l.lack(n, "definition files have no secrets", other)
 	case len(o.Caches) > 0:
 		return c, l.lack(n, "definition files have no cache mounts", other)
-	case len(o.Mounts) > 0:
-		return c, l.lack(n, "definition files show a step no files of other images", "copy the files, and remove them after the step")
 	case len(o.Roots) > 0:
 		return c, l.lack(n, "definition files give devices and processes to the image's own root only", other)
 	}
@@ -215,7 +234,11 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, 
 	if o.Network == pipelines.NetworkNone && !l.o.NetworkNone {
 		b.WriteString("# It needs no network; a definition file cannot keep it from it.\n")
 	}
-	b.WriteString("(\n")
+	var trust lent
+	if o.Network != pipelines.NetworkNone {
+		trust = l.lend(&c)
+	}
+	b.WriteString("(\n" + trust.exports)
 	if dir := or(o.Dir, c.config.WorkingDir); dir != "" {
 		b.WriteString("cd " + quote(dir) + "\n")
 	}
@@ -228,8 +251,13 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, 
 		b.WriteString("export " + k + "=" + quote(env[k]) + "\n")
 	}
 	words := o.Args
+	var script []string // a file, where it is too long for an argument
 	if len(words) == 0 {
 		words = []string{"/bin/sh", "-e", "-c", o.Shell}
+		if len(o.Shell) > maxSection/2 {
+			script = file(pipelines.File{Path: stepScript, Data: []byte(o.Shell)})
+			words = []string{"/bin/sh", "-e", stepScript}
+		}
 	}
 	for i, w := range words {
 		if strings.Contains(w, "\x00") {
@@ -246,15 +274,22 @@ func (l *lowering) Run(_ context.Context, n pipelines.Node, c chain, _ []chain, 
 	}
 	b.WriteString(" </dev/null\n)")
 	if b.Len() > maxSection {
-		return c, l.lack(n, fmt.Sprintf("its script of %d bytes %s: more than %d", b.Len(), ErrText, maxSection), "put the script in a file and run that")
-	}
-	if o.Network != pipelines.NetworkNone {
-		l.lend(&c, n)
+		return c, l.lack(n, fmt.Sprintf("its command of %d bytes %s: more than %d", b.Len(), ErrText, maxSection), "put it in a file and run that")
 	}
 	c.scratch = false
-	l.inImage(&c, n, false, b.String())
+	show, hide, err := l.shown(&c, n, from, o)
+	if err != nil {
+		return c, err
+	}
+	if len(script) > 0 {
+		hide = append(hide, "rm -f "+stepScript)
+	}
+	l.inImage(&c, n, len(script) > 0, slices.Concat(show, script, trust.before, []string{b.String()}, trust.after, hide)...)
 	return c, nil
 }
+
+// stepScript is a script that is too long for an argument, while it runs.
+const stepScript = "/.cfbuild-script"
 
 // root says whether a user as in an image's configuration is root.
 func root(user string) bool {

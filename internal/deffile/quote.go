@@ -23,7 +23,9 @@ func quote(s string) string {
 	s = strings.ReplaceAll(s, "'", `'"'"'`)
 	s = quotedSection.ReplaceAllString(s, "\n$1''%")
 	s = quotedBootstrap.ReplaceAllString(s, "\n''$1")
-	s = strings.ReplaceAll(s, "{{", "{''{")
+	for strings.Contains(s, "{{") {
+		s = strings.ReplaceAll(s, "{{", "{''{")
+	}
 	return "'" + s + "'"
 }
 

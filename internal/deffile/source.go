@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -210,19 +211,20 @@ func (l *lowering) debootstrap(n pipelines.Node, o pipelines.Bootstrap) (chain, 
 		fmt.Fprintf(&lists, "deb %s%s %s %s\n", option, url, s.Suite, strings.Join(components, " "))
 	}
 	if !simple {
-		l.lend(&c, n)
+		trust := l.lend(&c)
 		install := ""
 		if len(o.Include) > 0 {
 			install = "\ncf_apt install " + quoteAll(o.Include)
 		}
-		l.inImage(&c, n, true, append(file(pipelines.File{Path: "/.cfbuild-sources", Data: []byte(lists.String())}),
-			`cf_apt() {
+		l.inImage(&c, n, true, slices.Concat(file(pipelines.File{Path: "/.cfbuild-sources", Data: []byte(lists.String())}), trust.before, []string{
+			"(\n" + trust.exports + `cf_apt() {
 	apt-get -qq -o Dir::Etc::sourcelist=/.cfbuild-sources -o Dir::Etc::sourceparts=- -o Acquire::Languages=none -o APT::Install-Recommends=false -o Dpkg::Options::=--force-unsafe-io -y "$@"
 }
 cf_apt update
-cf_apt dist-upgrade`+install+`
+cf_apt dist-upgrade` + install + `
 cf_apt clean
-rm -f /.cfbuild-sources`)...)
+)
+rm -f /.cfbuild-sources`}, trust.after)...)
 	}
 	l.inImage(&c, n, false, `find /var/cache/apt /var/lib/apt/lists -type f ! -name lock -delete
 rm -rf /var/log/bootstrap.log /var/log/dpkg.log /var/log/alternatives.log /var/log/apt/* /var/cache/debconf/*-old /var/lib/dpkg/*-old

@@ -31,6 +31,9 @@ type Options struct {
 	Name string
 	// Test and Help are the image's test script and help text; none by default.
 	Test, Help string
+	// NoDevices leaves out device nodes, which only root can unpack; they are named in
+	// Result.Dropped.
+	NoDevices bool
 	// Sign, when not nil, signs all objects.
 	Sign *SigningKey
 }

@@ -112,6 +112,10 @@ func (b *builder) finish(img *rootfs.FS) error {
 		if b.add.replaces(e) {
 			continue
 		}
+		if b.o.NoDevices && (e.Type == rootfs.Char || e.Type == rootfs.Block) {
+			b.drop(e.Path + ": device " + e.Dev)
+			continue
+		}
 		q, err := b.entry(e)
 		if err != nil {
 			return err
@@ -135,6 +139,13 @@ func (b *builder) finish(img *rootfs.FS) error {
 		b.r.Entries++
 	}
 	return b.w.Close()
+}
+
+// drop takes note of what is not in the file.
+func (b *builder) drop(what string) {
+	if len(b.r.Dropped) < 100 {
+		b.r.Dropped = append(b.r.Dropped, what)
+	}
 }
 
 var types = map[rootfs.Type]fs.FileMode{rootfs.File: 0, rootfs.Dir: fs.ModeDir, rootfs.Symlink: fs.ModeSymlink,
@@ -165,9 +176,7 @@ func (b *builder) entry(e *rootfs.Entry) (squashfs.Entry, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Xattrs)) {
 		if !squashfs.Kept(name) {
-			if len(b.r.Dropped) < 100 {
-				b.r.Dropped = append(b.r.Dropped, e.Path+": "+name)
-			}
+			b.drop(e.Path + ": " + name)
 			continue
 		}
 		if q.Xattrs == nil {

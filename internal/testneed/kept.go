@@ -17,6 +17,10 @@ import (
 func Kept(t testing.TB, name string, fill func(dir string) error) string {
 	t.Helper()
 	base := fmt.Sprintf("/var/tmp/cfbuild-test-%d", os.Getuid())
+	if os.Getuid() == 0 {
+		// Not in /var/tmp, where steps of some builders have another.
+		base = "/var/lib/cfbuild-test-0"
+	}
 	if err := os.Mkdir(base, 0o755); err != nil && !os.IsExist(err) {
 		t.Fatal(err)
 	}

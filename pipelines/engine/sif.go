@@ -20,19 +20,11 @@ func (e *Engine) sif(ctx context.Context, a pipelines.Artifact, d Delivery) (Out
 			return Output{}, err
 		}
 	}
-	l, err := oci.Open(a.Path)
-	if err != nil {
-		return Output{}, err
-	}
-	m, err := l.Manifest(a.Platform)
-	if err != nil {
-		return Output{}, err
-	}
 	if err := os.MkdirAll(d.Output, 0o755); err != nil {
 		return Output{}, err
 	}
 	path := filepath.Join(d.Output, a.Target+"-"+a.Platform.Short()+".sif")
-	r, err := sif.Convert(ctx, l, m, path, o)
+	r, err := writeSIF(ctx, a, path, o)
 	if err != nil {
 		return Output{}, err
 	}
@@ -41,4 +33,26 @@ func (e *Engine) sif(ctx context.Context, a pipelines.Artifact, d Delivery) (Out
 	}
 	return Output{Target: a.Target, Format: pipelines.FormatSIF, Path: path, Digest: r.Digest,
 		Platforms: []pipelines.Platform{a.Platform}, Unchanged: r.Unchanged}, nil
+}
+
+// writeSIF converts an artifact, or delivers the SIF file that it was made of: whoever
+// has Apptainer build wants what Apptainer made.
+func writeSIF(ctx context.Context, a pipelines.Artifact, path string, o sif.Options) (sif.Result, error) {
+	own := filepath.Join(a.Path, sif.Beside)
+	if _, err := os.Stat(own); err == nil {
+		if o.Compression != 0 && o.Compression != squashfs.Gzip {
+			return sif.Result{}, &pipelines.InvalidError{What: "compression " + o.Compression.String(),
+				Cause: "the SIF file is the one apptainer build made, which chooses its own", Fix: "leave --sif-compression out, or leave --builder apptainer out"}
+		}
+		return sif.Deliver(ctx, own, path, o.Sign)
+	}
+	l, err := oci.Open(a.Path)
+	if err != nil {
+		return sif.Result{}, err
+	}
+	m, err := l.Manifest(a.Platform)
+	if err != nil {
+		return sif.Result{}, err
+	}
+	return sif.Convert(ctx, l, m, path, o)
 }
