@@ -6,36 +6,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
-	"sync"
-	"time"
 
+<<<<<<< HEAD
+	"github.com/cfbuild/cfbuild/internal/imagepull"
+=======
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/internal/registries"
+>>>>>>> main
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/cfbuild/cfbuild/site"
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
-	"github.com/pelletier/go-toml/v2"
-	"go.podman.io/image/v5/copy"
-	"go.podman.io/image/v5/docker"
-	"go.podman.io/image/v5/docker/reference"
-	"go.podman.io/image/v5/manifest"
-	"go.podman.io/image/v5/oci/layout"
-	"go.podman.io/image/v5/signature"
-	"go.podman.io/image/v5/types"
-	"golang.org/x/net/http/httpproxy"
 )
 
 // resolvePull asks the registry which image a reference means for a platform. The
 // image is brought here when it is needed.
 func (x *executor) resolvePull(ctx context.Context, n pipelines.Node, o pipelines.Pull) (*image, error) {
+<<<<<<< HEAD
+=======
 	named, err := reference.ParseNormalizedNamed(o.Ref)
 	if err != nil {
 		return nil, fmt.Errorf("image reference %q: %w", o.Ref, err)
@@ -57,56 +45,27 @@ func (x *executor) resolvePull(ctx context.Context, n pipelines.Node, o pipeline
 	}
 	d, pinned := digestOf(named)
 	img := &image{}
+>>>>>>> main
 	kept, err := x.st.blobs()
 	if err != nil {
 		return nil, err
 	}
-	img.Layout = kept.Layout
-	if !pinned || !x.st.pulled(img, d, n.Platform) {
-		if d, err = chooseInstance(ctx, sys, named); err != nil {
-			return nil, pullError(err, n)
-		}
-		if !x.st.pulled(img, d, n.Platform) {
-			exact, err := reference.WithDigest(reference.TrimNamed(named), d)
-			if err != nil {
-				return nil, err
-			}
-			img.fetch = func(ctx context.Context) error { return x.pull(ctx, n, img, sys, exact) }
+	p := &imagepull.Puller{Site: x.r.Site, Blobs: kept.Layout, Meta: filepath.Join(x.st.dir, "meta"), Temp: x.st.run}
+	found, err := p.Find(ctx, o.Ref, n.Platform)
+	if err != nil {
+		return nil, err
+	}
+	img := &image{Image: *found.Image, desc: v1.Descriptor{Digest: found.Digest}}
+	if !found.Here() {
+		img.fetch = func(ctx context.Context) error {
+			err := found.Fetch(ctx, func(current, total int64) {
+				x.c.send(answer{Event: &pipelines.Event{Kind: pipelines.EventProgress, Step: n.ID, Name: n.Name, Unit: "B", Current: current, Total: total}})
+			})
+			img.Image = *found.Image
+			return err
 		}
 	}
-	img.desc = v1.Descriptor{Digest: d}
 	return img, nil
-}
-
-func digestOf(named reference.Named) (digest.Digest, bool) {
-	d, ok := named.(reference.Digested)
-	if !ok {
-		return "", false
-	}
-	return d.Digest(), true
-}
-
-// pullRecord says what an image of a registry became here.
-type pullRecord struct {
-	Manifest v1.Descriptor `json:"manifest"`
-}
-
-func (st *store) pullMeta(d digest.Digest, p pipelines.Platform) string {
-	return filepath.Join(st.dir, "meta", "pull-"+d.Encoded()+"-"+p.Short())
-}
-
-// pulled opens an image that was pulled before and is whole.
-func (st *store) pulled(img *image, d digest.Digest, p pipelines.Platform) bool {
-	var r pullRecord
-	if !atomicfile.ReadJSON(st.pullMeta(d, p), &r) || img.Read(r.Manifest, p) != nil {
-		return false
-	}
-	for _, l := range img.Manifest.Layers {
-		if !(assemble.Blobs{Layout: img.Layout}).Has(l.Digest, l.Size) {
-			return false
-		}
-	}
-	return true
 }
 
 // load brings a pulled image here.
@@ -116,12 +75,14 @@ func (x *executor) load(ctx context.Context, src source) error {
 	}
 	x.c.event(src.node, pipelines.EventStart, "")
 	if err := src.image.fetch(ctx); err != nil {
-		return x.failed(src.node, pullError(err, src.node))
+		return x.failed(src.node, err)
 	}
 	src.image.fetch = nil
 	return nil
 }
 
+<<<<<<< HEAD
+=======
 func chooseInstance(ctx context.Context, sys *types.SystemContext, named reference.Named) (digest.Digest, error) {
 	ref, err := docker.NewReference(named)
 	if err != nil {
@@ -311,6 +272,7 @@ func pullError(err error, n pipelines.Node) error {
 	return &hinted{err, hint}
 }
 
+>>>>>>> main
 // secretLines are the values that must not leave in a log: each line of a secret
 // that is long enough not to be found everywhere.
 func secretLines(v []byte) [][]byte {
