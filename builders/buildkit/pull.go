@@ -24,7 +24,8 @@ func (x *build) pull(ctx context.Context, n pipelines.Node, o pipelines.Pull) (*
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	p := &imagepull.Puller{Site: x.r.Site, Blobs: x.blobs.shared, Meta: meta, Temp: tmp}
+	p := &imagepull.Puller{Site: x.r.Site, Blobs: x.blobs.shared, Meta: meta, Temp: tmp,
+		Credentials: x.r.Credentials, AuthFile: x.r.AuthFile}
 	found, err := p.Find(ctx, o.Ref, n.Platform)
 	if err != nil {
 		return nil, err

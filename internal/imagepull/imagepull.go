@@ -15,9 +15,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/registries"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
 	"github.com/opencontainers/go-digest"
@@ -41,6 +43,10 @@ type Puller struct {
 	Meta  string
 	// Temp is a directory that ends with the build.
 	Temp string
+	// Credentials by registry host win over AuthFile, a docker or podman auth file. Empty:
+	// their usual places.
+	Credentials map[string]builders.Credential
+	AuthFile    string
 }
 
 // Image is what a reference means.
@@ -77,6 +83,10 @@ func (p *Puller) Find(ctx context.Context, ref string, pl pipelines.Platform) (*
 	i := &Image{p: p, platform: pl, Image: &assemble.Image{Layout: p.Blobs}}
 	if i.sys, err = p.registries(pl); err != nil {
 		return nil, err
+	}
+	// For this registry alone: package image gives them to no mirror of another name.
+	if c, ok := registries.Credential(p.Credentials, named); ok {
+		i.sys.DockerAuthConfig = &types.DockerAuthConfig{Username: c.User, Password: c.Password}
 	}
 	d, pinned := digestOf(named)
 	if pinned && i.kept(d) {
@@ -227,6 +237,7 @@ func (p *Puller) registries(pl pipelines.Platform) (*types.SystemContext, error)
 		BlobInfoCacheDir:            p.Temp,
 		BigFilesTemporaryDir:        p.Temp,
 		DockerRegistryUserAgent:     "cfbuild",
+		AuthFilePath:                p.AuthFile,
 		DockerProxy:                 proxyFunc(p.Site.Proxy)}
 	if len(p.Site.BuildCAs()) > 0 {
 		sys.DockerCertPath = filepath.Join(p.Temp, "certs")
