@@ -67,6 +67,11 @@ func (b *builder) Build(ctx context.Context, r builders.Request) (builders.Resul
 	}
 	defer work.remove()
 	x := &build{Request: r, ctx: ctx, work: work, program: program}
+	if n, ok := x.command(parts); ok {
+		if done, err := x.try(ctx, n, parts[0]); done {
+			return builders.Result{Ran: 1}, err
+		}
+	}
 	var done deffile.Definition
 	ran := 0
 	for i, p := range parts {
@@ -92,7 +97,7 @@ func source(n pipelines.Node) bool { return len(n.Inputs) == 0 }
 
 // pass builds one part.
 func (x *build) pass(ctx context.Context, i int, p pass, last bool) (deffile.Definition, int, error) {
-	t := &teller{events: x.Events, graph: p.graph, job: x.Job, mark: "cfbuild-" + strings.TrimPrefix(x.Graph.ID(), "sha256:")[:12]}
+	t := x.teller(p.graph)
 	def, err := deffile.Lower(ctx, p.graph, deffile.Options{Site: x.Site, Layout: x.layout, Local: x.local, Base: x.configured,
 		Mark: t.marker, NetworkNone: true, OwnTmp: true})
 	if err != nil {
@@ -106,7 +111,7 @@ func (x *build) pass(ctx context.Context, i int, p pass, last bool) (deffile.Def
 	if err := os.WriteFile(x.work.path(file), []byte(text), 0o644); err != nil {
 		return def, 0, err
 	}
-	args := []string{"build"}
+	args := []string{"build", "--force"}
 	if !pulls(p.graph) {
 		args = append(args, "--disable-cache")
 	}
@@ -129,6 +134,10 @@ func (x *build) pass(ctx context.Context, i int, p pass, last bool) (deffile.Def
 	err = x.work.run(ctx, errand{Program: x.program, Args: append(args, out, file), Env: env, NoNetwork: p.network == loopbackOnly}, t.line)
 	x.last = out
 	return def, t.ran, t.end(err)
+}
+
+func (x *build) teller(g pipelines.Graph) *teller {
+	return &teller{events: x.Events, graph: g, job: x.Job, mark: "cfbuild-" + strings.TrimPrefix(x.Graph.ID(), "sha256:")[:12]}
 }
 
 func pulls(g pipelines.Graph) bool {

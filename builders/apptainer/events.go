@@ -35,6 +35,7 @@ type teller struct {
 	mu    sync.Mutex
 	step  *pipelines.Node
 	own   bool // the step is Apptainer's own work
+	bare  bool // the exit status is the step's
 	owns  int
 	tail  []string
 	timer *time.Timer
@@ -121,6 +122,10 @@ func (t *teller) end(err error) error {
 	}
 	tail := t.tail[max(0, len(t.tail)-kept):]
 	m := failed.FindStringSubmatch(strings.Join(tail, "\n"))
+	var exit *exitError
+	if t.bare && errors.As(err, &exit) {
+		m = []string{"", "post", strconv.Itoa(exit.code), "", ""}
+	}
 	switch {
 	case t.step == nil || t.own:
 		err = diagnose(err, tail)
@@ -141,7 +146,6 @@ func (t *teller) end(err error) error {
 	case known(tail) != nil:
 		err = &builders.StepError{Node: *t.step, ExitCode: -1, Tail: tail, Err: diagnose(err, tail)}
 	default:
-		var exit *exitError
 		if errors.As(err, &exit) {
 			err = &builders.StepError{Node: *t.step, ExitCode: -1, Tail: tail, Err: err}
 		}

@@ -50,6 +50,9 @@ func endToEnd() cli.App {
 			add("fails", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "echo about to fail\nexit 42"})
 			})
+			add("files", func(p pipelines.Platform) pipelines.Image {
+				return pipelines.From(p, pipelines.Scratch{}).Then(pipelines.File{Path: "/etc/motd", Data: []byte("hello\n")}, pipelines.Configure{User: "1"})
+			})
 			add("hangs", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "echo hanging here; sleep 987654 & sleep 987654"})
 			})
@@ -111,8 +114,8 @@ type world struct {
 	user *testneed.Account // nil: whoever runs the test
 	// hideBinfmt runs without the machine's emulator registrations in sight.
 	hideBinfmt bool
-	// wrap is a command in front of the program, also are more variables.
-	wrap, also []string
+	env        []string // more of the environment
+	wrap       []string // a command in front of the program
 }
 
 func newWorld(t *testing.T, user *testneed.Account) *world {
@@ -175,7 +178,7 @@ func (w *world) start(args ...string) *exec.Cmd {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = w.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, asProgram + "=1", "CFBUILD_STATE_DIR=" + filepath.Join(w.dir, "state"), "TMPDIR=" + w.dir}
-	cmd.Env = append(cmd.Env, w.also...)
+	cmd.Env = append(cmd.Env, w.env...)
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,32 +63,25 @@ func TestEmptyMachineTwice(t *testing.T) {
 	account := testneed.User(t)
 	addr := debianRegistry(t)
 	dir := t.TempDir()
-	for at := dir; at != os.TempDir(); at = filepath.Dir(at) { // for the other user
-		if err := os.Chmod(at, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for _, builder := range throwAway {
 		places := map[string]string{"registry": addr + "/group/project/cache", "directory": filepath.Join(dir, builder)}
 		for name, place := range places {
 			t.Run(builder+" "+name, func(t *testing.T) {
-				platform := both
+				platform, second := both, newWorld(t, &account) // another user, too
 				if name == "directory" {
-					platform = "linux/amd64"
+					platform, second = "linux/amd64", newWorld(t, nil)
 				}
 				first := newWorld(t, nil)
 				want, ran, warned := first.steps("debian12", "--platform", platform, "--builder", builder, "--site", first.siteWithRegistry(addr), "--cache-to", place)
 				if len(ran) == 0 || len(warned) > 0 {
 					t.Fatalf("the first machine ran %q, warned of %q", ran, warned)
 				}
-				for _, second := range []*world{newWorld(t, nil), newWorld(t, &account)} {
-					got, ran, warned := second.steps("debian12", "--platform", platform, "--builder", builder, "--site", second.siteWithRegistry(addr), "--cache-from", place)
-					if len(ran) > 0 || len(warned) > 0 {
-						t.Errorf("the empty machine ran %q, warned of %q", ran, warned)
-					}
-					if !maps.Equal(got.digests(), want.digests()) {
-						t.Errorf("%v, first %v", got.digests(), want.digests())
-					}
+				got, ran, warned := second.steps("debian12", "--platform", platform, "--builder", builder, "--site", second.siteWithRegistry(addr), "--cache-from", place)
+				if len(ran) > 0 || len(warned) > 0 {
+					t.Errorf("the empty machine ran %q, warned of %q", ran, warned)
+				}
+				if !maps.Equal(got.digests(), want.digests()) {
+					t.Errorf("%v, first %v", got.digests(), want.digests())
 				}
 			})
 		}
@@ -148,4 +142,43 @@ func TestSkipPublished(t *testing.T) {
 		t.Errorf("tests: exit code %d, %+v\n%s", code, rep.Receipts, stderr)
 	}
 	skips(second, "--test")
+}
+
+// In a GitLab job auto is the project's registry, with the job's token; where that may
+// only be read, as in a fork, it is the directory that the job's cache keeps.
+func TestCachesOfGitLabJobs(t *testing.T) {
+	reg := registrytest.Start(t, registrytest.Token("gitlab-ci-token", "hush-hush"))
+	job := func() *world {
+		w := newWorld(t, nil)
+		w.env = []string{"GITLAB_CI=true", "CI_PROJECT_DIR=" + w.dir, "CI_REGISTRY=" + reg.Host(), "CI_REGISTRY_IMAGE=" + reg.Host() + "/group/project", "CI_JOB_TOKEN=hush-hush"}
+		return w
+	}
+	run := func(w *world) (started, warned []string) {
+		t.Helper()
+		_, started, warned = w.steps("files", "--site", w.siteWithRegistry(reg.Host()), "--push", "never", "--cache-from", "auto", "--cache-to", "auto")
+		return started, warned
+	}
+	first, second := job(), job()
+	if ran, warned := run(first); len(ran) != 2 || len(warned) > 0 {
+		t.Errorf("the first job ran %q, warned of %q", ran, warned)
+	}
+	if ran, warned := run(second); len(ran) > 0 || len(warned) > 0 {
+		t.Errorf("the second job ran %q, warned of %q", ran, warned)
+	}
+	if n := reg.Count("PUT", "/v2/group/project/cache/manifests/files-", ""); n != 1 {
+		t.Errorf("%d caches were written: the second job had nothing to add", n)
+	}
+	reg.Fail(registrytest.Fault{Method: "POST", Status: http.StatusForbidden})
+	reg.Fail(registrytest.Fault{Method: "GET", Path: "/manifests/", Status: http.StatusForbidden})
+	fork := job()
+	if ran, warned := run(fork); len(ran) != 2 || len(warned) != 3 { // two to read, one to write
+		t.Errorf("a fork's job ran %q, warned of %q", ran, warned)
+	}
+	next := job()
+	if err := os.Rename(filepath.Join(fork.dir, ".cfbuild-cache"), filepath.Join(next.dir, ".cfbuild-cache")); err != nil {
+		t.Fatal(err)
+	}
+	if ran, warned := run(next); len(ran) > 0 || len(warned) != 3 {
+		t.Errorf("the fork's next job ran %q, warned of %q", ran, warned)
+	}
 }

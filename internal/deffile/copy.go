@@ -53,7 +53,11 @@ func (l *lowering) Copy(_ context.Context, n pipelines.Node, c, from chain, o pi
 		owner = "''"
 	}
 	c.copies = true
-	l.onHost(&c, n, fmt.Sprintf("cf_copy %s %s %s %s %s", owner, mode, root, quote(o.Dst), quoteAll(o.Src)))
+	merge := "yes" // directories that are there keep their attributes
+	if c.scratch && len(c.stage.Setup) == 0 {
+		merge = "" // they are Apptainer's own
+	}
+	l.onHost(&c, n, "cf_merge="+merge, fmt.Sprintf("cf_copy %s %s %s %s %s", owner, mode, root, quote(o.Dst), quoteAll(o.Src)))
 	return c, nil
 }
 
@@ -72,7 +76,7 @@ func (l *lowering) shown(c *chain, n pipelines.Node, from []chain, o pipelines.R
 		at := fmt.Sprintf("/.cfbuild-mount%d", c.shows)
 		l.onHost(c, n, fmt.Sprintf(`cp -a %s%s "$R%s"`, root, quote(path.Clean(m.Src)), at))
 		show = append(show, "cf_show "+at+" "+quote(path.Clean(m.Target)))
-		hide = append([]string{"cf_hide " + quote(path.Clean(m.Target))}, hide...)
+		hide = append([]string{"cf_hide " + at + " " + quote(path.Clean(m.Target))}, hide...)
 	}
 	if len(show) > 0 && !c.mounts {
 		c.mounts = true
@@ -116,7 +120,7 @@ func (l *lowering) onTop(c chain) chain {
 	next := chain{node: c.node, config: c.config, stage: Stage{Header: []Field{{"Bootstrap", "scratch"}}}}
 	file := l.take(&next, c)
 	next.copies = true
-	l.onHost(&next, c.node, `cf_copy '' '' "$(cat "$R`+file+`")" / /`, `rm -f "$R`+ownRoot+`"`)
+	l.onHost(&next, c.node, `cf_merge=`, `cf_copy '' '' "$(cat "$R`+file+`")" / /`, `rm -f "$R`+ownRoot+`"`)
 	return next
 }
 
