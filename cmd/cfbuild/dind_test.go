@@ -97,6 +97,19 @@ func TestDockerInDocker(t *testing.T) {
 			t.Errorf("Docker %s: a step ran again:\n%s", d.Version, stderr)
 		}
 
+		// What jobs have left in the daemon is listed, and taken out.
+		if _, stderr, code := next.run(t, address, "workers", "--builder", "buildkit:docker"); code != 0 {
+			t.Errorf("Docker %s: workers: exit code %d\n%s", d.Version, code, stderr)
+		}
+		if _, stderr, code := next.run(t, address, "workers", "remove", "--builder", "buildkit:docker"); code != 0 {
+			t.Errorf("Docker %s: workers remove: exit code %d\n%s", d.Version, code, stderr)
+		}
+		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}, {"volume", "ls", "-q"}} {
+			if out, err := d.Command(what...).CombinedOutput(); err != nil || len(out) != 0 {
+				t.Errorf("Docker %s: docker %v: %v, %s", d.Version, what, err, out)
+			}
+		}
+
 		// Another daemon's certificates.
 		next.env = append(next.env, "DOCKER_CERT_PATH="+t.TempDir())
 		if _, stderr, code := next.run(t, address, args...); code != 4 || !strings.Contains(stderr, "ca.pem") {
