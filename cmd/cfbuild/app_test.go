@@ -114,8 +114,8 @@ type world struct {
 	user *testneed.Account // nil: whoever runs the test
 	// hideBinfmt runs without the machine's emulator registrations in sight.
 	hideBinfmt bool
-	// wrap is a command in front of the program, env are more variables.
-	wrap, env []string
+	env        []string // more of the environment
+	wrap       []string // a command in front of the program
 }
 
 func newWorld(t *testing.T, user *testneed.Account) *world {
