@@ -26,6 +26,24 @@ type Bootstrapper interface {
 	Make(ctx context.Context, r Request) (Root, error)
 }
 
+// Identifier is a [Bootstrapper] that knows beforehand what Make would make.
+type Identifier interface {
+	Bootstrapper
+	// Identify resolves from metadata alone: no package is fetched. While the
+	// metadata stays the same, Make gives a Root of the same Identity.
+	Identify(ctx context.Context, r Request) (Identity, error)
+}
+
+// Identity is what decides a root. Equal identities are equal roots, wherever they
+// are made; the zero Identity is none.
+type Identity struct {
+	// Root hashes the packages and the epoch.
+	Root string
+	// Metadata are the digests of the signed metadata the packages were chosen from,
+	// for steps that ask the same repositories again.
+	Metadata []string
+}
+
 // Request is one root.
 type Request struct {
 	Job      string
@@ -67,6 +85,8 @@ type Root struct {
 	Epoch time.Time
 	// Packages that are in the root, sorted by name.
 	Packages []Package
+	// Identity of the root; zero where the Bootstrapper is no [Identifier].
+	Identity Identity
 	// Cached: nothing had to be unpacked.
 	Cached bool
 }

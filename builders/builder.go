@@ -58,6 +58,11 @@ type Request struct {
 	// the results of all steps once the image is whole; a failure there is a warning
 	// too, for the image is done.
 	CacheFrom, CacheTo []CacheRef
+	// Credentials by registry host ("registry.example.org:5050"), for caches and for
+	// images that are pulled; they win over AuthFile, a docker or podman auth file.
+	// Empty: podman's and docker's usual places.
+	Credentials map[string]Credential
+	AuthFile    string
 	// Keep leaves a failed step's working container for inspection.
 	Keep bool
 	// Discard: only whether the steps pass is of interest. The builder may leave
@@ -74,6 +79,8 @@ type Result struct {
 	Size   int64
 	// Steps that ran, and that came from the step cache.
 	Ran, Cached int
+	// Exported: how many of the request's CacheTo hold the results now.
+	Exported int
 }
 
 // Capabilities is what a builder can do.
@@ -93,8 +100,12 @@ type Capabilities struct {
 	Secrets     bool `json:"secrets"`
 	CacheMounts bool `json:"cache_mounts"`
 	// Roots: directories can have the step's devices and processes (Run.Roots).
-	Roots  bool `json:"roots"`
+	Roots bool `json:"roots"`
+	// Xattrs: extended attributes beyond security.capability are kept.
 	Xattrs bool `json:"xattrs"`
+	// Links: a new name that a step gives to a file of a layer below stays a hard
+	// link to it.
+	Links bool `json:"links"`
 }
 
 // CanRun says whether steps for p can run.
@@ -120,6 +131,10 @@ type Backend struct {
 	// may be used while builds run. Nil: the backend keeps nothing there.
 	Size  func(ctx context.Context, o Options) (int64, error)
 	Prune func(ctx context.Context, o Options, unused time.Duration) (int64, error)
+	// Workers asks the daemons that o.Address names how they are; a daemon that does not
+	// answer within the timeout is among them, with the reason. An error means that the
+	// address makes no sense. Nil: the backend has no daemons.
+	Workers func(ctx context.Context, o Options, timeout time.Duration) ([]WorkerStatus, error)
 	// OnRequest backends are used when they are named, never by --builder auto.
 	OnRequest bool
 	// Stub is why this binary lacks the backend; then Open is nil.
@@ -129,6 +144,11 @@ type Backend struct {
 // Options opens a builder.
 type Options struct {
 	Address string
+	// Getenv reads a variable of the user's environment, "" when it is not set: where
+	// daemons are (BUILDKIT_HOST, DOCKER_HOST, XDG_RUNTIME_DIR). Nil: none is set.
+	Getenv func(string) string
+	// Site is for daemons that the builder starts: what they pull and push themselves.
+	Site site.Site
 	// StateDir is where it may keep its storage and caches.
 	StateDir string
 	// Isolation asks for a way to run steps: "" (the backend's choice),
@@ -138,6 +158,9 @@ type Options struct {
 	Driver string
 	// Jobs bounds how many builds run at once.
 	Jobs int
+	// Warn takes what the user should know although it works; nil drops it. It may be
+	// called by several goroutines.
+	Warn func(string)
 	// Log takes the backend's own diagnostics; nil drops them.
 	Log io.Writer
 }

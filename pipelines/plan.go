@@ -202,6 +202,9 @@ type Artifact struct {
 	MediaType string `json:"media_type"`
 	// Cached: nothing had to be built.
 	Cached bool `json:"cached,omitempty"`
+	// Inputs is the key of everything that went in; empty where something could not
+	// be pinned.
+	Inputs string `json:"inputs,omitempty"`
 }
 
 // Receipt says what was published where.
@@ -213,6 +216,8 @@ type Receipt struct {
 	MediaType string     `json:"media_type"`
 	Platforms []Platform `json:"platforms"`
 	Pushed    int64      `json:"pushed_bytes"`
+	// Skipped: the same inputs were published before, and nothing was built.
+	Skipped bool `json:"skipped,omitempty"`
 }
 
 // EventKind says what an [Event] is about.

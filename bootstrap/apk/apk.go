@@ -52,15 +52,43 @@ func (a *apks) Make(ctx context.Context, r bootstrap.Request) (bootstrap.Root, e
 	return root, nil
 }
 
-func (a *apks) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Root, error) {
-	if err := check(r.Op); err != nil {
-		return bootstrap.Root{}, err
-	}
-	arch, err := Architecture(r.Platform)
+// Identify reads the indexes.
+func (a *apks) Identify(ctx context.Context, r bootstrap.Request) (bootstrap.Identity, error) {
+	arch, repos, err := a.opened(ctx, r)
 	if err != nil {
-		return bootstrap.Root{}, err
+		return bootstrap.Identity{}, fmt.Errorf("bootstrap %s: %w", r.Platform, err)
 	}
-	repos, err := a.open(ctx, r, arch)
+	set, err := a.choose(r, arch, repos)
+	if err != nil {
+		return bootstrap.Identity{}, fmt.Errorf("bootstrap %s: %w", r.Platform, err)
+	}
+	return identify(r, set, repos)
+}
+
+// identify gives the identity of the root of a package set.
+func identify(r bootstrap.Request, set selection, repos []*repo) (bootstrap.Identity, error) {
+	key, err := rootKey(r, set)
+	out := bootstrap.Identity{Root: key}
+	for _, p := range repos {
+		out.Metadata = append(out.Metadata, p.index().Digest)
+	}
+	return out, err
+}
+
+// opened checks a request and opens its indexes.
+func (a *apks) opened(ctx context.Context, r bootstrap.Request) (arch string, repos []*repo, err error) {
+	if err := check(r.Op); err != nil {
+		return "", nil, err
+	}
+	if arch, err = Architecture(r.Platform); err != nil {
+		return "", nil, err
+	}
+	repos, err = a.open(ctx, r, arch)
+	return arch, repos, err
+}
+
+func (a *apks) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Root, error) {
+	arch, repos, err := a.opened(ctx, r)
 	if err != nil {
 		return bootstrap.Root{}, err
 	}
@@ -86,10 +114,12 @@ func (a *apks) from(ctx context.Context, r bootstrap.Request, arch string, repos
 	if err != nil {
 		return bootstrap.Root{}, err
 	}
-	if !r.Epoch.IsZero() {
-		set.Epoch = r.Epoch.UTC().Truncate(time.Second)
+	root, err := a.root(ctx, r, set)
+	if err != nil {
+		return root, err
 	}
-	return a.root(ctx, r, set)
+	root.Identity, err = identify(r, set, repos)
+	return root, err
 }
 
 // check looks at the definition.
@@ -164,6 +194,9 @@ func (a *apks) choose(r bootstrap.Request, arch string, repos []*repo) (set sele
 	}
 	for _, c := range list {
 		set.Packages = append(set.Packages, chosen{c.Package.Clone(), repos[c.Repo], c.Why})
+	}
+	if !r.Epoch.IsZero() {
+		set.Epoch = r.Epoch.UTC().Truncate(time.Second)
 	}
 	return set, nil
 }

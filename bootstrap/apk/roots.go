@@ -26,13 +26,18 @@ type identity struct {
 	Packages []string // in the order of installing
 }
 
-// root gives the root of a package set, from the cache or by unpacking.
-func (a *apks) root(ctx context.Context, r bootstrap.Request, set selection) (bootstrap.Root, error) {
+// rootKey names the root of a package set.
+func rootKey(r bootstrap.Request, set selection) (string, error) {
 	id := identity{Epoch: set.Epoch.Unix(), World: set.World}
 	for _, p := range set.Packages {
 		id.Packages = append(id.Packages, fmt.Sprintf("%s %s %d", p, p.Checksum, p.Size))
 	}
-	key, err := rootcache.Key("apk", format, r.Platform, id)
+	return rootcache.Key("apk", format, r.Platform, id)
+}
+
+// root gives the root of a package set, from the cache or by unpacking.
+func (a *apks) root(ctx context.Context, r bootstrap.Request, set selection) (bootstrap.Root, error) {
+	key, err := rootKey(r, set)
 	if err != nil {
 		return bootstrap.Root{}, err
 	}

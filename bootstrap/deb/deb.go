@@ -78,28 +78,57 @@ func describe(r bootstrap.Request) string {
 	return suite + " for " + r.Platform.String()
 }
 
-func (d *debs) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Root, error) {
+// Identify reads releases and, when they are new, package indexes.
+func (d *debs) Identify(ctx context.Context, r bootstrap.Request) (bootstrap.Identity, error) {
+	set, suites, err := d.selected(ctx, &r)
+	if err != nil {
+		return bootstrap.Identity{}, fmt.Errorf("bootstrap %s: %w", describe(r), err)
+	}
+	return identify(r, set, suites)
+}
+
+// identify gives the identity of the root of a package set.
+func identify(r bootstrap.Request, set selection, suites []*archive.Suite) (bootstrap.Identity, error) {
+	key, err := rootKey(r, set)
+	out := bootstrap.Identity{Root: key}
+	for _, s := range suites {
+		out.Metadata = append(out.Metadata, s.Release.Digest)
+	}
+	return out, err
+}
+
+// selected gives the package set of a request, whose variant is filled in.
+func (d *debs) selected(ctx context.Context, r *bootstrap.Request) (set selection, suites []*archive.Suite, err error) {
 	if len(r.Op.Sources) == 0 {
-		return bootstrap.Root{}, noSources()
+		return set, nil, noSources()
 	}
 	r.Op.Variant = cmp.Or(r.Op.Variant, "minbase")
 	arch, err := archive.Architecture(r.Platform)
 	if err != nil {
-		return bootstrap.Root{}, err
+		return set, nil, err
 	}
-	suites, err := d.open(ctx, r)
-	if err != nil {
-		return bootstrap.Root{}, err
+	if suites, err = d.open(ctx, *r); err != nil {
+		return set, nil, err
 	}
-	set, err := d.choose(ctx, r, arch, suites)
-	if err != nil {
-		return bootstrap.Root{}, err
+	if set, err = d.choose(ctx, *r, arch, suites); err != nil {
+		return set, nil, err
 	}
 	if !r.Epoch.IsZero() {
 		set.Epoch = r.Epoch.UTC().Truncate(time.Second)
 	}
+	return set, suites, nil
+}
+
+func (d *debs) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Root, error) {
+	set, suites, err := d.selected(ctx, &r)
+	if err != nil {
+		return bootstrap.Root{}, err
+	}
 	root, err := d.root(ctx, r, set)
 	if err != nil {
+		return root, err
+	}
+	if root.Identity, err = identify(r, set, suites); err != nil {
 		return root, err
 	}
 	mounts, err := d.native(ctx, r, set, suites)

@@ -26,8 +26,8 @@ type identity struct {
 	Native    bool `json:",omitempty"` // tools, see native
 }
 
-// root gives the root of a package set, from the cache or by unpacking.
-func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bootstrap.Root, error) {
+// rootKey names the root of a package set.
+func rootKey(r bootstrap.Request, set selection) (string, error) {
 	id := identity{Arch: set.Arch, MergedUsr: set.MergedUsr, Epoch: set.Epoch.Unix(), Native: set.Native}
 	for _, p := range set.Packages {
 		id.Packages = append(id.Packages, p.Package.String()+":"+p.Architecture+" "+p.SHA256)
@@ -35,7 +35,12 @@ func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bo
 			id.Auto = append(id.Auto, p.Name+":"+p.Architecture)
 		}
 	}
-	key, err := keyOf("root", r.Platform, id)
+	return keyOf("root", r.Platform, id)
+}
+
+// root gives the root of a package set, from the cache or by unpacking.
+func (d *debs) root(ctx context.Context, r bootstrap.Request, set selection) (bootstrap.Root, error) {
+	key, err := rootKey(r, set)
 	if err != nil {
 		return bootstrap.Root{}, err
 	}

@@ -32,16 +32,15 @@ type summary struct {
 	Entries int `json:"entries"`
 }
 
-// root gives the first stage with the packages of a set, from the cache or by
-// unpacking.
-func (d *rpms) root(ctx context.Context, r bootstrap.Request, platform pipelines.Platform, set selection) (bootstrap.Root, error) {
+// rootKey names the first stage with the packages of a set, and gives the keys in it.
+func (d *rpms) rootKey(r bootstrap.Request, platform pipelines.Platform, set selection) (string, []key, error) {
 	c, err := d.client(r)
 	if err != nil {
-		return bootstrap.Root{}, err
+		return "", nil, err
 	}
 	keys, err := keysOf(c, r)
 	if err != nil {
-		return bootstrap.Root{}, err
+		return "", nil, err
 	}
 	id := struct {
 		Epoch         int64
@@ -55,6 +54,17 @@ func (d *rpms) root(ctx context.Context, r bootstrap.Request, platform pipelines
 		id.Target = append(id.Target, p.String()+" "+p.SHA256)
 	}
 	sum, err := rootcache.Key("rpm root", version, r.Platform, platform, id)
+	return sum, keys, err
+}
+
+// root gives the first stage with the packages of a set, from the cache or by
+// unpacking.
+func (d *rpms) root(ctx context.Context, r bootstrap.Request, platform pipelines.Platform, set selection) (bootstrap.Root, error) {
+	sum, keys, err := d.rootKey(r, platform, set)
+	if err != nil {
+		return bootstrap.Root{}, err
+	}
+	c, err := d.client(r)
 	if err != nil {
 		return bootstrap.Root{}, err
 	}

@@ -109,34 +109,69 @@ func describe(r bootstrap.Request) string {
 	return name + " for " + r.Platform.String()
 }
 
+// Identify reads the repositories' metadata.
+func (d *rpms) Identify(ctx context.Context, r bootstrap.Request) (bootstrap.Identity, error) {
+	set, platform, repos, err := d.selected(ctx, r)
+	if err == nil {
+		var id bootstrap.Identity
+		if id, err = d.identify(r, platform, set, repos); err == nil {
+			return id, nil
+		}
+	}
+	return bootstrap.Identity{}, fmt.Errorf("bootstrap %s: %w", describe(r), err)
+}
+
+// identify gives the identity of the root of a package set.
+func (d *rpms) identify(r bootstrap.Request, platform pipelines.Platform, set selection, repos []*repo.Repo) (bootstrap.Identity, error) {
+	key, _, err := d.rootKey(r, platform, set)
+	out := bootstrap.Identity{Root: key}
+	for _, p := range repos {
+		out.Metadata = append(out.Metadata, p.Meta.Digest)
+	}
+	return out, err
+}
+
 func (d *rpms) makeRoot(ctx context.Context, r bootstrap.Request) (bootstrap.Root, error) {
+	set, platform, repos, err := d.selected(ctx, r)
+	if err != nil {
+		return bootstrap.Root{}, err
+	}
+	root, err := d.root(ctx, r, platform, set)
+	if err != nil {
+		return root, err
+	}
+	root.Identity, err = d.identify(r, platform, set, repos)
+	return root, err
+}
+
+// selected gives the packages of a root and of its first stage, and whose platform
+// that is for.
+func (d *rpms) selected(ctx context.Context, r bootstrap.Request) (set selection, platform pipelines.Platform, repos []*repo.Repo, err error) {
 	switch {
 	case len(r.Op.Sources) == 0:
-		return bootstrap.Root{}, noSources()
+		return set, platform, nil, noSources()
 	case len(r.Op.Include) == 0:
-		return bootstrap.Root{}, &pipelines.InvalidError{What: "bootstrap rpm", Cause: "includes no package",
+		return set, platform, nil, &pipelines.InvalidError{What: "bootstrap rpm", Cause: "includes no package",
 			Fix: "name the packages of the root; their dependencies follow"}
 	case r.Op.Variant != "":
-		return bootstrap.Root{}, &pipelines.InvalidError{What: "bootstrap rpm", Cause: fmt.Sprintf("has the variant %q", r.Op.Variant),
+		return set, platform, nil, &pipelines.InvalidError{What: "bootstrap rpm", Cause: fmt.Sprintf("has the variant %q", r.Op.Variant),
 			Fix: "variants are for deb; Include names all packages"}
 	}
-	repos, err := d.open(ctx, r)
-	if err != nil {
-		return bootstrap.Root{}, err
+	if repos, err = d.open(ctx, r); err != nil {
+		return set, platform, nil, err
 	}
-	set, err := d.choose(ctx, r, r.Op.Include, r.Op.Exclude, repos)
-	if err != nil {
-		return bootstrap.Root{}, err
+	if set, err = d.choose(ctx, r, r.Op.Include, r.Op.Exclude, repos); err != nil {
+		return set, platform, nil, err
 	}
 	stage, platform, err := d.stage(ctx, r, repos)
 	if err != nil {
-		return bootstrap.Root{}, err
+		return set, platform, nil, err
 	}
 	set.Stage = stage.Packages
 	if !r.Epoch.IsZero() {
 		set.Epoch = r.Epoch.UTC().Truncate(time.Second)
 	}
-	return d.root(ctx, r, platform, set)
+	return set, platform, repos, nil
 }
 
 // stage chooses the packages of the first stage: for the helper's platform where

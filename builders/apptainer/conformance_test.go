@@ -23,6 +23,8 @@ func TestConformance(t *testing.T) {
 		"steps are kept":                                  noCache,
 		"what is copied is the key":                       noCache,
 		"several at once":                                 noCache,
+		"results of steps travel":                         noCache,
+		"bad caches cost no more than steps":              noCache,
 		"a step fails":                                    noCache,
 		"files for a platform that cannot run":            "the SIF file would say that it is for this machine",
 	})

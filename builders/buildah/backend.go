@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -103,8 +104,12 @@ func (b *builder) Build(ctx context.Context, r builders.Request) (builders.Resul
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return builders.Result{}, err
 	}
+	if err := checkCaches(r); err != nil {
+		return builders.Result{}, err
+	}
 	req := request{Op: opBuild, Build: &buildRequest{Job: r.Job, Graph: r.Graph, Site: r.Site, Secrets: r.Secrets,
-		Output: out, Epoch: r.Epoch, NoCache: r.NoCache, Keep: r.Keep}}
+		Output: out, Epoch: r.Epoch, NoCache: r.NoCache, Keep: r.Keep,
+		CacheFrom: r.CacheFrom, CacheTo: r.CacheTo, Logins: logins(r.Credentials), AuthFile: r.AuthFile}}
 	a, err := call(ctx, b.o, req, func(a answer) {
 		if a.Event != nil {
 			a.Event.Job = r.Job
@@ -118,6 +123,17 @@ func (b *builder) Build(ctx context.Context, r builders.Request) (builders.Resul
 		return builders.Result{}, errSilent
 	}
 	return *a.Result, nil
+}
+
+// checkCaches refuses caches that this builder does not have.
+func checkCaches(r builders.Request) error {
+	for _, c := range slices.Concat(r.CacheFrom, r.CacheTo) {
+		if c.Type != builders.CacheLocal && c.Type != builders.CacheRegistry {
+			return &builders.UnsupportedError{Builder: Name, Node: r.Graph.Result(), What: fmt.Sprintf("has no cache of type %q", c.Type),
+				Fix: "use type=registry,ref=REPOSITORY or type=local,dir=DIR"}
+		}
+	}
+	return nil
 }
 
 var errSilent = errors.New("builder buildah: its process ended without an answer")

@@ -7,62 +7,42 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/internal/oci"
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
-// blob is a layer in the form images have it.
-type blob struct {
-	// Empty: the layer changes nothing and is left out.
-	Empty bool `json:"empty,omitempty"`
-	// DiffID is the digest of the tar, Digest and Size are the gzip's.
-	DiffID digest.Digest `json:"diff_id,omitempty"`
-	Digest digest.Digest `json:"digest,omitempty"`
-	Size   int64         `json:"size,omitempty"`
-}
-
-// blobs is where compressed layers are kept, an OCI layout that all builds on a
-// state directory share.
-func (st *store) blobs() (*oci.Layout, error) {
-	dir := filepath.Join(st.dir, "blobs")
-	if l, err := oci.Open(dir); err == nil {
-		return l, nil
-	}
-	return oci.Create(dir)
-}
-
 // blobOf gives the blob of a layer, made now unless it is kept from before.
-func (st *store) blobOf(r record, epoch time.Time) (blob, error) {
+func (st *store) blobOf(r record, epoch time.Time) (assemble.Layer, error) {
 	l, err := st.blobs()
 	if err != nil {
-		return blob{}, err
+		return assemble.Layer{}, err
 	}
-	meta := filepath.Join(st.dir, "meta", r.Layer+"-"+strconv.FormatInt(epoch.Unix(), 10))
-	var b blob
-	if readJSON(meta, &b) && (b.Empty || hasBlob(l, b.Digest, b.Size)) {
+	meta := st.blobMeta(r.Layer, epoch)
+	var b assemble.Layer
+	if atomicfile.ReadJSON(meta, &b) && (b.Empty || l.Has(b.Digest, b.Size)) {
 		return b, nil
 	}
-	if b, err = st.makeBlob(l, r, epoch); err != nil {
-		return blob{}, fmt.Errorf("layer: %w", err)
+	if b, err = st.makeBlob(l.Layout, r, epoch); err != nil {
+		return assemble.Layer{}, fmt.Errorf("layer: %w", err)
 	}
-	return b, writeJSON(meta, b)
+	return b, atomicfile.WriteJSON(meta, b)
 }
 
-func hasBlob(l *oci.Layout, d digest.Digest, size int64) bool {
-	fi, err := os.Stat(l.BlobPath(d))
-	return err == nil && fi.Size() == size
+// blobMeta is where the blob of a layer is kept in mind.
+func (st *store) blobMeta(layer string, epoch time.Time) string {
+	return filepath.Join(st.dir, "meta", layer+"-"+strconv.FormatInt(epoch.Unix(), 10))
 }
 
-func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ blob, err error) {
+func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ assemble.Layer, err error) {
 	ids, err := st.chain(r.Layer)
 	if err != nil {
-		return blob{}, err
+		return assemble.Layer{}, err
 	}
 	parent := ""
 	if len(ids) > 1 {
@@ -70,7 +50,7 @@ func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ blob, err
 	}
 	below, done, err := st.view(parent, false)
 	if err != nil {
-		return blob{}, err
+		return assemble.Layer{}, err
 	}
 	defer func() {
 		if derr := done(); err == nil {
@@ -86,7 +66,7 @@ func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ blob, err
 	} else {
 		var end func() error
 		if above, end, err = st.view(r.Layer, false); err != nil {
-			return blob{}, err
+			return assemble.Layer{}, err
 		}
 		defer func() {
 			if derr := end(); err == nil {
@@ -96,113 +76,64 @@ func (st *store) makeBlob(l *oci.Layout, r record, epoch time.Time) (_ blob, err
 		changes, err = fullDiff(root(below), root(above), clamp)
 	}
 	if err != nil {
-		return blob{}, err
+		return assemble.Layer{}, err
 	}
 	if len(changes) == 0 {
-		return blob{Empty: true}, nil
+		return assemble.Layer{Empty: true}, nil
 	}
-	w, err := l.NewBlob()
-	if err != nil {
-		return blob{}, err
-	}
-	defer w.Abort()
-	sum := digest.SHA256.Digester()
-	z := oci.NewGzipWriter(w)
-	err = writeLayer(io.MultiWriter(sum.Hash(), z), root(above), changes, clamp, epoch)
-	if cerr := z.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return blob{}, err
-	}
-	b := blob{DiffID: sum.Digest()}
-	b.Digest, b.Size, err = w.Commit()
-	return b, err
+	return assemble.MakeLayer(l, epoch, func(w *assemble.LayerWriter) error { return writeLayer(w, root(above), changes, clamp) })
 }
 
-// writeLayer writes changes as a layer (OCI image spec, layer.md), in one form:
-// sorted, whole seconds, numbers for owners, attributes in order.
-func writeLayer(w io.Writer, r root, changes []change, clamp func(unix.Timespec) int64, epoch time.Time) error {
-	tw := tar.NewWriter(w)
-	first := map[inode]string{}
-	buf := make([]byte, 256<<10)
+func writeLayer(w *assemble.LayerWriter, r root, changes []change, clamp func(unix.Timespec) int64) error {
 	for _, c := range changes {
-		if err := checkName(c.path); err != nil {
-			return err
+		e, ok, err := entryOf(r, c, clamp)
+		if err == nil && ok {
+			err = w.Add(e, func() (io.ReadCloser, error) { return os.Open(r.join(c.path)) })
 		}
-		if c.gone {
-			if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(c.path), ".wh."+path.Base(c.path)),
-				ModTime: epoch}); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := writeEntry(tw, r, c, clamp, first, buf); err != nil {
-			return err
-		}
-	}
-	return tw.Close()
-}
-
-func writeEntry(tw *tar.Writer, r root, c change, clamp func(unix.Timespec) int64, first map[inode]string, buf []byte) error {
-	h := &tar.Header{Name: c.path, Mode: int64(c.st.Mode & 0o7777), Uid: int(c.st.Uid), Gid: int(c.st.Gid),
-		ModTime: time.Unix(clamp(c.st.Mtim), 0)}
-	switch c.st.Mode & unix.S_IFMT {
-	case unix.S_IFDIR:
-		h.Typeflag, h.Name = tar.TypeDir, c.path+"/"
-		if c.path == "" {
-			h.Name = "./"
-		}
-	case unix.S_IFREG:
-		h.Typeflag, h.Size = tar.TypeReg, c.st.Size
-		if c.st.Nlink > 1 {
-			id := inode{uint64(c.st.Dev), c.st.Ino}
-			if name, ok := first[id]; ok {
-				h.Typeflag, h.Linkname, h.Size = tar.TypeLink, name, 0
-				return tw.WriteHeader(h)
-			}
-			first[id] = c.path
-		}
-	case unix.S_IFLNK:
-		target, err := os.Readlink(r.join(c.path))
 		if err != nil {
 			return inImage(err, c.path)
 		}
-		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, target, 0o777
-	case unix.S_IFIFO:
-		h.Typeflag = tar.TypeFifo
-	case unix.S_IFCHR, unix.S_IFBLK:
-		h.Typeflag = tar.TypeChar
-		if c.st.Mode&unix.S_IFMT == unix.S_IFBLK {
-			h.Typeflag = tar.TypeBlock
-		}
-		h.Devmajor, h.Devminor = int64(unix.Major(c.st.Rdev)), int64(unix.Minor(c.st.Rdev))
-	default:
-		return nil // a socket is nothing to keep
-	}
-	attrs, err := xattrs(r.join(c.path))
-	if err != nil {
-		return inImage(err, c.path)
-	}
-	for _, a := range attrs {
-		if h.PAXRecords == nil {
-			h.PAXRecords = map[string]string{}
-		}
-		h.PAXRecords["SCHILY.xattr."+a.name] = a.value
-	}
-	if err := tw.WriteHeader(h); err != nil {
-		return err
-	}
-	if h.Typeflag != tar.TypeReg {
-		return nil
-	}
-	f, err := os.Open(r.join(c.path))
-	if err != nil {
-		return inImage(err, c.path)
-	}
-	defer f.Close()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{tw}, struct{ io.Reader }{f}, buf); err != nil {
-		return inImage(err, c.path)
 	}
 	return nil
+}
+
+// entryOf says what a layer has of a change; nothing, if it is a socket.
+func entryOf(r root, c change, clamp func(unix.Timespec) int64) (e assemble.Entry, ok bool, err error) {
+	e = assemble.Entry{Path: c.path, Gone: c.gone}
+	if c.gone {
+		return e, true, nil
+	}
+	e.Mode, e.UID, e.GID, e.Time = c.st.Mode&0o7777, int(c.st.Uid), int(c.st.Gid), clamp(c.st.Mtim)
+	switch c.st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		e.Type = tar.TypeDir
+	case unix.S_IFREG:
+		e.Type, e.Size = tar.TypeReg, c.st.Size
+		if c.st.Nlink > 1 {
+			e.File = inode{uint64(c.st.Dev), c.st.Ino}
+		}
+	case unix.S_IFLNK:
+		e.Type = tar.TypeSymlink
+		if e.Link, err = os.Readlink(r.join(c.path)); err != nil {
+			return e, false, err
+		}
+	case unix.S_IFIFO:
+		e.Type = tar.TypeFifo
+	case unix.S_IFCHR, unix.S_IFBLK:
+		e.Type = tar.TypeChar
+		if c.st.Mode&unix.S_IFMT == unix.S_IFBLK {
+			e.Type = tar.TypeBlock
+		}
+		e.Major, e.Minor = int64(unix.Major(c.st.Rdev)), int64(unix.Minor(c.st.Rdev))
+	default:
+		return e, false, nil
+	}
+	attrs, err := xattrs(r.join(c.path))
+	for _, a := range attrs {
+		if e.Xattrs == nil {
+			e.Xattrs = map[string]string{}
+		}
+		e.Xattrs[a.name] = a.value
+	}
+	return e, true, err
 }

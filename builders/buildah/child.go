@@ -161,6 +161,9 @@ func (c *child) build(ctx context.Context, r *buildRequest) (builders.Result, er
 	for _, v := range r.Secrets {
 		c.secrets = append(c.secrets, secretLines(v)...)
 	}
+	for _, l := range r.Logins {
+		c.secrets = append(c.secrets, secretLines([]byte(l.Password))...)
+	}
 	st, err := openStore(ctx, c.opt)
 	if err != nil {
 		return builders.Result{}, err
@@ -171,5 +174,8 @@ func (c *child) build(ctx context.Context, r *buildRequest) (builders.Result, er
 	}
 	x := newExecutor(c, st, r)
 	defer x.close()
+	if err := x.openCaches(); err != nil {
+		return builders.Result{}, err
+	}
 	return x.build(ctx)
 }

@@ -31,6 +31,7 @@ const helperEnv = "CFBUILD_TEST_HELPER"
 type helperJob struct {
 	State, Out string
 	Graph      pipelines.Graph
+	CacheTo    []builders.CacheRef
 }
 
 func helper(job string) {
@@ -40,7 +41,7 @@ func helper(job string) {
 		var b builders.Builder
 		if b, err = buildah.Backend().Open(context.Background(), builders.Options{StateDir: j.State, Log: os.Stderr}); err == nil {
 			var res builders.Result
-			if res, err = b.Build(context.Background(), builders.Request{Graph: j.Graph, Output: j.Out}); err == nil {
+			if res, err = b.Build(context.Background(), builders.Request{Graph: j.Graph, Output: j.Out, CacheTo: j.CacheTo}); err == nil {
 				fmt.Printf("%s %d\n", res.Digest, res.Ran)
 			}
 		}
@@ -82,7 +83,7 @@ func crashImage(t *testing.T) pipelines.Graph {
 // build succeeds, with the same result, and in the end nothing is left behind.
 func TestKilled(t *testing.T) {
 	g := crashImage(t)
-	clean := helperCommand(t, helperJob{stateDir(t, builders.Options{}), filepath.Join(t.TempDir(), "out"), g})
+	clean := helperCommand(t, helperJob{State: stateDir(t, builders.Options{}), Out: filepath.Join(t.TempDir(), "out"), Graph: g})
 	begun := time.Now()
 	want, err := clean.Output()
 	if err != nil {
@@ -95,7 +96,7 @@ func TestKilled(t *testing.T) {
 	const rounds = 12
 	for i := range rounds {
 		out := filepath.Join(t.TempDir(), "out")
-		cmd := helperCommand(t, helperJob{state, out, g})
+		cmd := helperCommand(t, helperJob{State: state, Out: out, Graph: g})
 		var log bytes.Buffer
 		cmd.Stderr = &log
 		if err := cmd.Start(); err != nil {
@@ -121,7 +122,7 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	cmd := helperCommand(t, helperJob{state, out, g})
+	cmd := helperCommand(t, helperJob{State: state, Out: out, Graph: g})
 	cmd.Stderr = os.Stderr
 	got, err := cmd.Output()
 	if err != nil {
@@ -140,7 +141,7 @@ func TestKilled(t *testing.T) {
 	if err != nil || len(layers) > 4 {
 		t.Errorf("%d layers in the storage, the image has 4: %v", len(layers), err)
 	}
-	again, err := helperCommand(t, helperJob{state, out + "2", g}).Output()
+	again, err := helperCommand(t, helperJob{State: state, Out: out + "2", Graph: g}).Output()
 	if err != nil || string(again) != digest+" 0\n" {
 		t.Errorf("again: %q, %v", again, err)
 	}
@@ -186,7 +187,7 @@ func TestTwoProgramsAtOnce(t *testing.T) {
 	var cmds []*exec.Cmd
 	var outs [3]bytes.Buffer
 	for i := range outs {
-		cmd := helperCommand(t, helperJob{state, filepath.Join(t.TempDir(), "out"), g})
+		cmd := helperCommand(t, helperJob{State: state, Out: filepath.Join(t.TempDir(), "out"), Graph: g})
 		cmd.Stdout, cmd.Stderr = &outs[i], os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

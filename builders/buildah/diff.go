@@ -5,7 +5,6 @@ package buildah
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/internal/oci"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,9 +38,7 @@ func xattrs(p string) ([]xattr, error) {
 	}
 	var out []xattr
 	for name := range strings.SplitSeq(string(buf[:n]), "\x00") {
-		if name == "" || strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "user.overlay.") ||
-			strings.HasPrefix(name, "user.fuseoverlayfs.") || strings.HasPrefix(name, "user.containers.") ||
-			(strings.HasPrefix(name, "security.") && name != "security.capability") {
+		if !assemble.ContentXattr(name) {
 			continue
 		}
 		size, err := unix.Lgetxattr(p, name, nil)
@@ -157,8 +156,8 @@ func (d *diff) walkUpper(dir string, opaque bool) error {
 	}
 	for _, n := range names {
 		rel := path.Join(dir, n)
-		if gone, ok := strings.CutPrefix(n, ".wh."); ok && d.marks {
-			if _, err := d.below.lstat(path.Join(dir, gone)); err == nil && n != opaqueMark {
+		if gone, ok := strings.CutPrefix(n, oci.Whiteout); ok && d.marks {
+			if _, err := d.below.lstat(path.Join(dir, gone)); err == nil && n != oci.WhiteoutOpaque {
 				d.gone(path.Join(dir, gone))
 			}
 			continue
@@ -203,7 +202,7 @@ func (d *diff) hidden(dir string) error {
 	for _, n := range names {
 		_, err := d.above.lstat(path.Join(dir, n))
 		if d.marks && errors.Is(err, fs.ErrNotExist) {
-			if _, err := d.above.lstat(path.Join(dir, ".wh."+n)); err == nil {
+			if _, err := d.above.lstat(path.Join(dir, oci.Whiteout+n)); err == nil {
 				continue // walkUpper meets it
 			}
 		}
@@ -217,9 +216,6 @@ func (d *diff) hidden(dir string) error {
 	return nil
 }
 
-// opaqueMark is the file that makes a directory hide the one below.
-const opaqueMark = ".wh..wh..opq"
-
 func (d *diff) isOpaque(rel string) bool {
 	for _, name := range []string{"trusted.overlay.opaque", "user.overlay.opaque", "user.fuseoverlayfs.opaque"} {
 		var buf [8]byte
@@ -230,7 +226,7 @@ func (d *diff) isOpaque(rel string) bool {
 	if !d.marks {
 		return false
 	}
-	_, err := d.above.lstat(path.Join(rel, opaqueMark))
+	_, err := d.above.lstat(path.Join(rel, oci.WhiteoutOpaque))
 	return err == nil
 }
 
@@ -353,21 +349,8 @@ func sameContent(a, b string) (bool, error) {
 	}
 }
 
-// clampTo gives the time stamps of a layer: whole seconds, none later than the
-// epoch, and the epoch for whatever was made since the layer was begun.
+// clampTo is [assemble.Clamp] for what stat(2) says.
 func clampTo(epoch time.Time, started int64) func(unix.Timespec) int64 {
-	return func(t unix.Timespec) int64 {
-		if t.Sec > epoch.Unix() || t.Sec >= started {
-			return epoch.Unix()
-		}
-		return t.Sec
-	}
-}
-
-// checkName: a name that means something else in a layer cannot be in one.
-func checkName(rel string) error {
-	if strings.HasPrefix(path.Base(rel), ".wh.") {
-		return fmt.Errorf("/%s: names that begin with .wh. cannot be in an image layer", rel)
-	}
-	return nil
+	clamp := assemble.Clamp(epoch.Unix(), started)
+	return func(t unix.Timespec) int64 { return clamp(t.Sec) }
 }

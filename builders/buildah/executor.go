@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,9 @@ type executor struct {
 
 	ran, cached int
 
+	from []*cacheFrom
+	to   []cacheTo
+
 	// Layers are compressed while the next step runs.
 	press   sync.WaitGroup
 	pressMu sync.Mutex // one at a time: the compressor is parallel itself
@@ -37,12 +41,17 @@ func newExecutor(c *child, st *store, r *buildRequest) *executor {
 }
 
 // close waits for work that is still going on.
-func (x *executor) close() { x.press.Wait() }
+func (x *executor) close() {
+	x.press.Wait()
+	x.closeCaches()
+}
 
 // made is a state turned into layers.
 type made struct {
 	top    string
 	groups []record // one for each group
+	// blobs, one for each group, instead: nothing had to be unpacked.
+	blobs []assemble.Layer
 }
 
 func (x *executor) build(ctx context.Context) (builders.Result, error) {
@@ -62,6 +71,7 @@ func (x *executor) build(ctx context.Context) (builders.Result, error) {
 		return builders.Result{}, x.space(fmt.Errorf("output: %w", err))
 	}
 	res.Ran, res.Cached = x.ran, x.cached
+	res.Exported = x.export(ctx, final, m)
 	return res, nil
 }
 
@@ -69,19 +79,27 @@ func (x *executor) build(ctx context.Context) (builders.Result, error) {
 func (x *executor) realize(ctx context.Context, s state, final bool) (made, error) {
 	gs := s.groups()
 	var m made
-	for _, g := range gs {
-		r, ok := record{}, false
-		if !x.r.NoCache {
-			r, ok = x.st.lookup(g.key)
-		}
-		// A layer that was made anew below takes those above with it.
-		if !ok || (len(m.groups) > 0 && !r.sits(m.top)) {
-			break
-		}
-		m.groups = append(m.groups, r)
-		m.top = r.Layer
+	if !x.r.NoCache {
+		m = x.local(gs)
 	}
-	if len(m.groups) > 0 {
+	unpacked := false
+	if len(m.groups) < len(gs) && len(x.from) > 0 {
+		t, ok, err := x.taken(ctx, s, gs, len(m.groups), final)
+		switch {
+		case err != nil:
+			return made{}, err
+		case ok && t.blobs != nil:
+			for _, g := range gs {
+				x.fromCache(g)
+			}
+			return t, nil
+		case ok:
+			m, unpacked = t, true
+		}
+	}
+	if unpacked {
+		// Its source was told of.
+	} else if len(m.groups) > 0 {
 		if err := x.load(ctx, s.src); err != nil {
 			return made{}, err
 		}
@@ -97,13 +115,14 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 	}
 	for i := range m.groups {
 		x.fromCache(gs[i])
-		x.compress(final && !gs[i].bare(), m.groups[i])
+		x.compress(final && !gs[i].bare, m.groups[i])
 	}
 	before := 0
 	for i, g := range gs {
 		if i >= len(m.groups) {
 			parent := m.top
-			r, ran, err := x.keyed(ctx, g.key, g.steps[0].node, x.r.NoCache, func() (record, error) {
+			sits := func(r record) bool { return !x.r.NoCache && x.fits(r) && r.sits(parent) }
+			r, ran, err := x.keyed(ctx, g.key, g.steps[0].node, sits, func() (record, error) {
 				return x.runGroup(ctx, s, before, g, parent)
 			})
 			if err != nil {
@@ -116,12 +135,29 @@ func (x *executor) realize(ctx context.Context, s state, final bool) (made, erro
 			}
 			m.groups = append(m.groups, r)
 			m.top = r.Layer
-			x.compress(final && !g.bare(), r)
+			x.compress(final && !g.bare, r)
 		}
 		before += len(g.steps)
 	}
 	return m, nil
 }
+
+// local gives what is here of a state's lowest groups.
+func (x *executor) local(gs []group) (m made) {
+	for _, g := range gs {
+		r, ok := x.st.lookup(g.key)
+		// A layer that was made anew below takes those above with it.
+		if !ok || !x.fits(r) || (len(m.groups) > 0 && !r.sits(m.top)) {
+			break
+		}
+		m.groups = append(m.groups, r)
+		m.top = r.Layer
+	}
+	return m
+}
+
+// fits: the layer's time stamps are not those of another epoch.
+func (x *executor) fits(r record) bool { return r.Epoch == nil || *r.Epoch == x.epoch.Unix() }
 
 func (x *executor) fromCache(g group) {
 	for _, st := range g.steps {
@@ -143,13 +179,11 @@ func (x *executor) compress(wanted bool, r record) {
 	})
 }
 
-// keyed gives what a key stands for, made if need be. Of several builds that want
+// keyed gives what a key stands for, if good says so, or makes it. Of several builds that want
 // the same key at once, in this process or another, one makes it.
-func (x *executor) keyed(ctx context.Context, key string, n pipelines.Node, anew bool, make func() (record, error)) (r record, ran bool, err error) {
-	if !anew {
-		if r, ok := x.st.lookup(key); ok {
-			return r, false, nil
-		}
+func (x *executor) keyed(ctx context.Context, key string, n pipelines.Node, good func(record) bool, make func() (record, error)) (r record, ran bool, err error) {
+	if r, ok := x.st.lookup(key); ok && good(r) {
+		return r, false, nil
 	}
 	l, err := lock(ctx, filepath.Join(x.st.dir, "locks", key), unix.LOCK_EX, func() {
 		x.c.event(n, pipelines.EventNote, "another build is making this; waiting for it")
@@ -158,10 +192,8 @@ func (x *executor) keyed(ctx context.Context, key string, n pipelines.Node, anew
 		return record{}, false, err
 	}
 	defer l.remove()
-	if !anew {
-		if r, ok := x.st.lookup(key); ok {
-			return r, false, nil
-		}
+	if r, ok := x.st.lookup(key); ok && good(r) {
+		return r, false, nil
 	}
 	r, err = make()
 	return r, true, err
@@ -169,7 +201,7 @@ func (x *executor) keyed(ctx context.Context, key string, n pipelines.Node, anew
 
 // runGroup makes one layer. before is how many steps of the state lie below it.
 func (x *executor) runGroup(ctx context.Context, s state, before int, g group, parent string) (_ record, err error) {
-	if g.bare() {
+	if g.bare {
 		for _, st := range g.steps {
 			x.c.event(st.node, pipelines.EventStart, "")
 			x.c.event(st.node, pipelines.EventDone, "")

@@ -3,7 +3,6 @@
 package buildah
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +23,9 @@ type record struct {
 	// Started is when the making began, in Unix seconds on this machine's
 	// clock: later time stamps in the layer are ours and not the author's.
 	Started int64 `json:"started"`
+	// Epoch, Unix seconds, when the layer's time stamps are those of one epoch only:
+	// it came from a cache.
+	Epoch *int64 `json:"epoch,omitempty"`
 }
 
 func (st *store) indexPath(key string) string { return filepath.Join(st.dir, "index", st.driver, key) }
@@ -33,7 +36,7 @@ func (st *store) wipDir() string { return filepath.Join(st.dir, "wip", st.driver
 func (st *store) lookup(key string) (record, bool) {
 	var r record
 	path := st.indexPath(key)
-	if !readJSON(path, &r) || (r.Layer != "" && !st.has(r.Layer)) {
+	if !atomicfile.ReadJSON(path, &r) || (r.Layer != "" && !st.has(r.Layer)) {
 		return record{}, false
 	}
 	// Prune removes what has long not been used. A file system that refuses
@@ -44,32 +47,7 @@ func (st *store) lookup(key string) (record, bool) {
 }
 
 func (st *store) keep(key string, r record) error {
-	return writeJSON(st.indexPath(key), r)
-}
-
-// readJSON reads a file that was written whole; anything else is no file.
-func readJSON(path string, v any) bool {
-	b, err := os.ReadFile(path)
-	return err == nil && json.Unmarshal(b, v) == nil
-}
-
-// writeJSON makes a file appear whole. It is not synced: after a power failure a
-// missing or torn record costs a rebuild.
-func writeJSON(path string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	tmp := path + ".tmp-" + newID()
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	return nil
+	return atomicfile.WriteJSON(st.indexPath(key), r)
 }
 
 // wip is a layer being made. Its file is locked by the maker and names the key,
@@ -152,7 +130,7 @@ func (st *store) rubbish(f func(driver, layer string) (done bool)) error {
 		b, err := os.ReadFile(path)
 		key := strings.TrimSpace(string(b))
 		var r record
-		recorded := err == nil && key != "" && readJSON(filepath.Join(st.dir, "index", driver, key), &r) && r.Layer == layer
+		recorded := err == nil && key != "" && atomicfile.ReadJSON(filepath.Join(st.dir, "index", driver, key), &r) && r.Layer == layer
 		if strings.HasPrefix(key, keptMark) || !(recorded || f(driver, layer)) {
 			l.unlock()
 			continue

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/pipelines"
 )
 
@@ -175,36 +176,26 @@ func epochOf(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
-// group is steps that make one layer: one Run, or File, Copy, Remove and
-// Configure steps that follow each other.
+// group is steps that make one layer.
 type group struct {
 	key   string
 	steps []step
+	bare  bool // it only changes the configuration
 }
 
-// groups cuts the steps of a state. The cut depends on the graph alone.
+// groups cuts the steps of a state as [assemble.Groups] has it.
 func (s state) groups() []group {
+	nodes := make([]pipelines.Node, len(s.steps))
+	for i, st := range s.steps {
+		nodes[i] = st.node
+	}
 	var out []group
-	open := false
-	for _, st := range s.steps {
-		_, run := st.node.Op.(pipelines.Run)
-		if run || !open {
-			out = append(out, group{})
-		}
-		open = !run
-		g := &out[len(out)-1]
-		g.steps = append(g.steps, st)
-		g.key = st.key
+	at := 0
+	for _, part := range assemble.Groups(nodes) {
+		g := group{steps: s.steps[at : at+len(part)], bare: assemble.Bare(part)}
+		g.key = g.steps[len(part)-1].key
+		out = append(out, g)
+		at += len(part)
 	}
 	return out
-}
-
-// bare: the group only changes the configuration.
-func (g group) bare() bool {
-	for _, st := range g.steps {
-		if _, ok := st.node.Op.(pipelines.Configure); !ok {
-			return false
-		}
-	}
-	return true
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -163,7 +165,7 @@ func (st *store) pruneIndex(ctx context.Context, old func(time.Time) bool) error
 		}
 		var r record
 		path := filepath.Join(dir, e.Name())
-		if strings.Contains(e.Name(), ".tmp-") || old(fi.ModTime()) || !readJSON(path, &r) || (r.Layer != "" && !layers.Exists(r.Layer)) {
+		if strings.Contains(e.Name(), ".tmp-") || old(fi.ModTime()) || !atomicfile.ReadJSON(path, &r) || (r.Layer != "" && !layers.Exists(r.Layer)) {
 			if err := removeIfThere(path); err != nil {
 				return err
 			}
@@ -258,10 +260,10 @@ func (st *store) pruneFiles(old func(time.Time) bool) error {
 		}
 		needed.Write(b)
 		var p pullRecord
-		img := &image{layout: l}
-		if strings.HasPrefix(e.Name(), "pull-") && readJSON(filepath.Join(st.dir, "meta", e.Name()), &p) && l.ReadJSON(p.Manifest, &img.manifest) == nil {
-			needed.WriteString(img.manifest.Config.Digest.String())
-			for _, d := range img.manifest.Layers {
+		var m v1.Manifest
+		if strings.HasPrefix(e.Name(), "pull-") && atomicfile.ReadJSON(filepath.Join(st.dir, "meta", e.Name()), &p) && l.ReadJSON(p.Manifest, &m) == nil {
+			needed.WriteString(m.Config.Digest.String())
+			for _, d := range m.Layers {
 				needed.WriteString(d.Digest.String())
 			}
 		}

@@ -15,6 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
+	"github.com/cfbuild/cfbuild/internal/registries"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
 	"github.com/opencontainers/go-digest"
@@ -48,11 +51,17 @@ func (x *executor) resolvePull(ctx context.Context, n pipelines.Node, o pipeline
 	if err != nil {
 		return nil, err
 	}
+	// For this registry alone: package image gives them to no mirror of another name.
+	if c, ok := registries.Credential(x.r.credentials(), named); ok {
+		sys.DockerAuthConfig = &types.DockerAuthConfig{Username: c.User, Password: c.Password}
+	}
 	d, pinned := digestOf(named)
 	img := &image{}
-	if img.layout, err = x.st.blobs(); err != nil {
+	kept, err := x.st.blobs()
+	if err != nil {
 		return nil, err
 	}
+	img.Layout = kept.Layout
 	if !pinned || !x.st.pulled(img, d, n.Platform) {
 		if d, err = chooseInstance(ctx, sys, named); err != nil {
 			return nil, pullError(err, n)
@@ -89,11 +98,11 @@ func (st *store) pullMeta(d digest.Digest, p pipelines.Platform) string {
 // pulled opens an image that was pulled before and is whole.
 func (st *store) pulled(img *image, d digest.Digest, p pipelines.Platform) bool {
 	var r pullRecord
-	if !readJSON(st.pullMeta(d, p), &r) || img.read(r.Manifest, p) != nil {
+	if !atomicfile.ReadJSON(st.pullMeta(d, p), &r) || img.Read(r.Manifest, p) != nil {
 		return false
 	}
-	for _, l := range img.manifest.Layers {
-		if !hasBlob(img.layout, l.Digest, l.Size) {
+	for _, l := range img.Manifest.Layers {
+		if !(assemble.Blobs{Layout: img.Layout}).Has(l.Digest, l.Size) {
 			return false
 		}
 	}
@@ -163,7 +172,7 @@ func (x *executor) pull(ctx context.Context, n pipelines.Node, img *image, sys *
 	var watch sync.WaitGroup
 	watch.Go(func() { x.progress(n, progress) })
 	b, err := copy.Image(ctx, policy, dst, src, &copy.Options{RemoveSignatures: true, SourceCtx: sys,
-		DestinationCtx:        &types.SystemContext{OCISharedBlobDirPath: filepath.Join(img.layout.Dir(), v1.ImageBlobsDir)},
+		DestinationCtx:        &types.SystemContext{OCISharedBlobDirPath: filepath.Join(img.Layout.Dir(), v1.ImageBlobsDir)},
 		ForceManifestMIMEType: v1.MediaTypeImageManifest,
 		Progress:              progress, ProgressInterval: 250 * time.Millisecond})
 	close(progress)
@@ -172,11 +181,11 @@ func (x *executor) pull(ctx context.Context, n pipelines.Node, img *image, sys *
 		return err
 	}
 	r := pullRecord{v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}}
-	if err := img.read(r.Manifest, n.Platform); err != nil {
+	if err := img.Read(r.Manifest, n.Platform); err != nil {
 		return err
 	}
 	d, _ := digestOf(named)
-	return writeJSON(x.st.pullMeta(d, n.Platform), r)
+	return atomicfile.WriteJSON(x.st.pullMeta(d, n.Platform), r)
 }
 
 // progress turns the bytes of all blobs into events.
@@ -202,6 +211,7 @@ func (x *executor) registries(p pipelines.Platform) (*types.SystemContext, error
 		BlobInfoCacheDir:            x.st.run,
 		BigFilesTemporaryDir:        x.st.run,
 		DockerRegistryUserAgent:     "cfbuild",
+		AuthFilePath:                x.r.AuthFile,
 		DockerProxy:                 proxyFunc(x.r.Site.Proxy)}
 	if len(x.r.Site.BuildCAs()) > 0 {
 		sys.DockerCertPath = filepath.Join(x.st.run, "certs")

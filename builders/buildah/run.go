@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/steptrust"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
@@ -107,7 +108,7 @@ func (x *executor) stageConfig(s state, index int, n pipelines.Node, o pipelines
 	}
 	name := o.User
 	if name == "" {
-		name = c.typed.User
+		name = c.Image.User
 	}
 	who, err := r.user(name)
 	if err != nil {
@@ -115,7 +116,7 @@ func (x *executor) stageConfig(s state, index int, n pipelines.Node, o pipelines
 	}
 	sc := &stageConfig{Rootfs: string(r), Bundle: filepath.Join(x.st.run, "bundle-"+newID()), Args: o.Args,
 		UID: who.Uid, GID: who.Gid, Groups: who.Sgids, NoNetwork: o.Network == pipelines.NetworkNone,
-		Cwd: path.Join("/", c.typed.WorkingDir), Single: x.st.single}
+		Cwd: path.Join("/", c.Image.WorkingDir), Single: x.st.single}
 	if x.c.opt.Isolation == isolationRunc {
 		if sc.Runc, err = exec.LookPath("runc"); err != nil {
 			return nil, &builders.UnavailableError{Builder: Name, Reason: "isolation runc: runc is not installed",
@@ -132,26 +133,26 @@ func (x *executor) stageConfig(s state, index int, n pipelines.Node, o pipelines
 			sc.Args = []string{"/bin/sh", "-e", "/dev/" + scriptName}
 		}
 	}
-	env := mergeEnv([]string{"PATH=" + defaultPath, "HOME=" + who.Home}, nil)
-	env = mergeEnv(env, map[string]string{"SOURCE_DATE_EPOCH": strconv.FormatInt(x.epoch.Unix(), 10)})
+	env := assemble.MergeEnv([]string{"PATH=" + defaultPath, "HOME=" + who.Home}, nil)
+	env = assemble.MergeEnv(env, map[string]string{"SOURCE_DATE_EPOCH": strconv.FormatInt(x.epoch.Unix(), 10)})
 	if !sc.NoNetwork {
-		env = mergeEnv(env, proxyEnv(x.r.Site.Proxy.HTTP, x.r.Site.Proxy.HTTPS, x.r.Site.Proxy.No))
+		env = assemble.MergeEnv(env, proxyEnv(x.r.Site.Proxy.HTTP, x.r.Site.Proxy.HTTPS, x.r.Site.Proxy.No))
 	}
 	if len(x.trusted(sc)) > 0 {
-		env = mergeEnv(env, steptrust.Env())
+		env = assemble.MergeEnv(env, steptrust.Env())
 	}
-	for _, kv := range c.typed.Env {
+	for _, kv := range c.Image.Env {
 		if k, v, ok := strings.Cut(kv, "="); ok {
-			env = mergeEnv(env, map[string]string{k: v})
+			env = assemble.MergeEnv(env, map[string]string{k: v})
 		}
 	}
-	env = mergeEnv(env, o.Env)
+	env = assemble.MergeEnv(env, o.Env)
 	for _, sec := range o.Secrets {
 		if v, ok := x.r.Secrets[sec.ID]; ok && sec.Env != "" {
 			if bytes.IndexByte(v, 0) >= 0 {
 				return nil, fmt.Errorf("secret %s holds a NUL byte and cannot be in a variable", sec.ID)
 			}
-			env = mergeEnv(env, map[string]string{sec.Env: string(v)})
+			env = assemble.MergeEnv(env, map[string]string{sec.Env: string(v)})
 		}
 	}
 	sc.Env = env

@@ -3,35 +3,25 @@
 package buildah
 
 import (
-	"bufio"
-	"compress/bzip2"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
+	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // image is one image of an OCI layout.
 type image struct {
-	layout *oci.Layout
-	desc   v1.Descriptor // of its manifest; for a Pull, as the registry has it
+	assemble.Image
+	desc v1.Descriptor // of its manifest; for a Pull, as the registry has it
 	// fetch brings a pulled image here; nil when it is.
 	fetch func(ctx context.Context) error
-
-	manifest v1.Manifest
-	stored   v1.Descriptor // of the manifest in layout
-	config   []byte
-	diffIDs  []digest.Digest
 }
 
 // openImage finds the image of a Layout node.
@@ -40,7 +30,7 @@ func openImage(n pipelines.Node, o pipelines.Layout) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &image{layout: l}
+	img := &image{Image: assemble.Image{Layout: l}}
 	if o.Digest == "" {
 		if img.desc, err = l.Manifest(n.Platform); err != nil {
 			return nil, err
@@ -56,51 +46,7 @@ func openImage(n pipelines.Node, o pipelines.Layout) (*image, error) {
 		}
 		img.desc = v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: d, Size: fi.Size()}
 	}
-	return img, img.read(img.desc, n.Platform)
-}
-
-// read reads manifest and configuration and checks that they fit.
-func (img *image) read(d v1.Descriptor, p pipelines.Platform) error {
-	if err := img.layout.ReadJSON(d, &img.manifest); err != nil {
-		return fmt.Errorf("manifest: %w", err)
-	}
-	img.stored = d
-	var err error
-	if img.config, err = img.layout.ReadBlob(img.manifest.Config); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	var c v1.Image
-	if err := json.Unmarshal(img.config, &c); err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	img.diffIDs = c.RootFS.DiffIDs
-	if len(img.diffIDs) != len(img.manifest.Layers) {
-		return fmt.Errorf("image %s: %d layers, its config lists %d", d.Digest, len(img.manifest.Layers), len(img.diffIDs))
-	}
-	if got := oci.FromPlatform(c.Platform); c.Architecture != "" && got.Architecture != p.Architecture {
-		return fmt.Errorf("image %s: is for %s, not for %s", d.Digest, got, p)
-	}
-	for i, l := range img.manifest.Layers {
-		t, err := layerType(l.MediaType)
-		if err != nil {
-			return err
-		}
-		img.manifest.Layers[i].MediaType = t
-	}
-	return nil
-}
-
-// layerType gives the OCI name of a layer's media type.
-func layerType(t string) (string, error) {
-	switch strings.Replace(t, "nondistributable.", "", 1) {
-	case v1.MediaTypeImageLayerGzip, "application/vnd.docker.image.rootfs.diff.tar.gzip", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip":
-		return v1.MediaTypeImageLayerGzip, nil
-	case v1.MediaTypeImageLayerZstd:
-		return v1.MediaTypeImageLayerZstd, nil
-	case v1.MediaTypeImageLayer, "application/vnd.docker.image.rootfs.diff.tar":
-		return v1.MediaTypeImageLayer, nil
-	}
-	return "", fmt.Errorf("layer of type %q cannot be used", t)
+	return img, img.Read(img.desc, n.Platform)
 }
 
 // unpack puts the layers of an image into the store, those that are not there, and
@@ -115,19 +61,19 @@ func (x *executor) unpack(ctx context.Context, src source) (top string, err erro
 	}
 	var chain digest.Digest
 	worked := false
-	for i, l := range img.manifest.Layers {
+	for i, l := range img.Manifest.Layers {
 		if i == 0 {
-			chain = img.diffIDs[0]
+			chain = img.DiffIDs[0]
 		} else {
-			chain = digest.FromString(chain.String() + " " + img.diffIDs[i].String())
+			chain = digest.FromString(chain.String() + " " + img.DiffIDs[i].String())
 		}
 		key := keyOf("chain", chain)
-		r, made, err := x.keyed(ctx, key, src.node, false, func() (record, error) {
+		r, made, err := x.keyed(ctx, key, src.node, func(record) bool { return true }, func() (record, error) {
 			if !worked {
 				worked = true
 				x.c.event(src.node, pipelines.EventStart, "")
 			}
-			return x.unpackLayer(ctx, key, top, img.layout, l, img.diffIDs[i])
+			return x.unpackLayer(ctx, key, top, img.Layout, l, img.DiffIDs[i])
 		})
 		if err != nil {
 			return "", x.failed(src.node, err)
@@ -143,12 +89,14 @@ func (x *executor) unpack(ctx context.Context, src source) (top string, err erro
 	return top, nil
 }
 
-func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) (_ record, err error) {
-	f, err := os.Open(l.BlobPath(d.Digest))
-	if err != nil {
-		return record{}, err
-	}
-	defer f.Close()
+func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) (record, error) {
+	return x.fill(key, record{Parent: parent, Started: farFuture}, func(_, target string) error {
+		return x.unpackBlob(ctx, target, parent != "", l, d, diffID)
+	})
+}
+
+// fill makes a layer on r.Parent that put fills, and records it under a key.
+func (x *executor) fill(key string, r record, put func(layer, target string) error) (_ record, err error) {
 	layers, err := x.st.layers()
 	if err != nil {
 		return record{}, err
@@ -162,141 +110,48 @@ func (x *executor) unpackLayer(ctx context.Context, key, parent string, l *oci.L
 			err = errors.Join(err, w.drop())
 		}
 	}()
-	if _, err := layers.CreateLayer(w.layer, parent, nil, "", true, nil); err != nil {
+	if _, err := layers.CreateLayer(w.layer, r.Parent, nil, "", true, nil); err != nil {
 		return record{}, fmt.Errorf("storage: %w", err)
 	}
 	// A layer with none below needs no mount to be filled.
 	target, done := layerPath(x.st.dir, x.st.driver, w.layer), func() error { return nil }
-	if parent != "" {
+	if r.Parent != "" {
 		if target, done, err = x.st.view(w.layer, true); err != nil {
 			return record{}, err
 		}
 	} else if err := os.Chmod(target, 0o755); err != nil {
 		return record{}, err
 	}
-	in := readAhead(contextReader{ctx, f}, d.MediaType, d.Digest.Verifier(), diffID.Verifier())
-	err = unpackTar(in, root(target), parent != "", x.st.single)
-	// What follows the archive's end belongs to the digests too.
-	_, rerr := io.Copy(io.Discard, in)
-	in.Close()
-	// A digest that does not fit explains whatever else went wrong.
-	if errors.Is(rerr, errDigest) {
-		err = nil
+	if err := errors.Join(put(w.layer, target), done()); err != nil {
+		return record{}, err
 	}
-	if err = errors.Join(rerr, err, done()); err != nil {
-		return record{}, fmt.Errorf("layer %s: %w", d.Digest, err)
-	}
-	r := record{Layer: w.layer, Parent: parent, Started: farFuture}
+	r.Layer = w.layer
 	return r, w.done(key, r)
+}
+
+// unpackBlob unpacks a layer and verifies both of its digests. below: the target
+// shows layers below.
+func (x *executor) unpackBlob(ctx context.Context, target string, below bool, l *oci.Layout, d v1.Descriptor, diffID digest.Digest) error {
+	in, err := l.OpenLayer(d, diffID)
+	if err == nil {
+		defer in.Close()
+		err = unpackTar(contextReader{ctx, in}, root(target), below, x.st.single)
+		// A digest that does not fit explains whatever else went wrong, but for what
+		// has nothing to do with the layer.
+		if ctx.Err() == nil && !isFull(err) {
+			if bad := in.Finish(); bad != nil {
+				err = bad
+			}
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", d.Digest, err)
+	}
+	return nil
 }
 
 // farFuture: no time stamp of a base layer counts as made here.
 const farFuture = 1 << 40
-
-var errDigest = errors.New("its content does not match its digest")
-
-// chunk is a piece of a layer, or its end.
-type chunk struct {
-	data []byte
-	err  error
-}
-
-// aheadReader hands out what another goroutine has read, decompressed and hashed.
-type aheadReader struct {
-	chunks chan chunk
-	stop   chan struct{}
-	rest   chunk
-}
-
-// readAhead decompresses a layer in a goroutine of its own, and ends with an error
-// if the digest of what it read or made is wrong.
-func readAhead(r io.Reader, mediaType string, compressed, plain digest.Verifier) *aheadReader {
-	a := &aheadReader{chunks: make(chan chunk, 16), stop: make(chan struct{})}
-	go func() {
-		defer close(a.chunks)
-		err := a.fill(r, mediaType, compressed, plain)
-		select {
-		case a.chunks <- chunk{err: err}:
-		case <-a.stop:
-		}
-	}()
-	return a
-}
-
-func (a *aheadReader) fill(r io.Reader, mediaType string, compressed, plain digest.Verifier) error {
-	all := io.TeeReader(r, compressed)
-	in, err := decompress(all, mediaType)
-	if err != nil {
-		return errors.Join(errDigest, err)
-	}
-	for {
-		buf := make([]byte, 256<<10)
-		n, err := io.ReadFull(in, buf)
-		if n > 0 {
-			_, _ = plain.Write(buf[:n]) // a hash takes everything
-			select {
-			case a.chunks <- chunk{data: buf[:n]}:
-			case <-a.stop:
-				return nil
-			}
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			break
-		}
-		if err != nil {
-			return errors.Join(errDigest, err)
-		}
-	}
-	if _, err := io.Copy(io.Discard, all); err != nil {
-		return err
-	}
-	if !compressed.Verified() || !plain.Verified() {
-		return errDigest
-	}
-	return io.EOF
-}
-
-func (a *aheadReader) Read(p []byte) (int, error) {
-	for len(a.rest.data) == 0 {
-		if a.rest.err != nil {
-			return 0, a.rest.err
-		}
-		next, ok := <-a.chunks
-		if !ok {
-			return 0, io.EOF
-		}
-		a.rest = next
-	}
-	n := copy(p, a.rest.data)
-	a.rest.data = a.rest.data[n:]
-	return n, nil
-}
-
-// Close ends the goroutine.
-func (a *aheadReader) Close() { close(a.stop) }
-
-func decompress(r io.Reader, mediaType string) (io.Reader, error) {
-	br := bufio.NewReaderSize(r, 1<<20)
-	magic, err := br.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch {
-	case mediaType == v1.MediaTypeImageLayer:
-		return br, nil
-	case len(magic) > 1 && magic[0] == 0x1f && magic[1] == 0x8b:
-		return gzip.NewReader(br)
-	case string(magic) == "\x28\xb5\x2f\xfd":
-		z, err := zstd.NewReader(br)
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	case strings.HasPrefix(string(magic), "BZh"):
-		return bzip2.NewReader(br), nil
-	}
-	return br, nil
-}
 
 // contextReader ends with its context.
 type contextReader struct {

@@ -43,6 +43,30 @@ type buildRequest struct {
 	Epoch   time.Time
 	NoCache bool
 	Keep    bool
+
+	CacheFrom, CacheTo []builders.CacheRef
+	// Logins are the request's credentials, which do not marshal themselves.
+	Logins   map[string]login
+	AuthFile string
+}
+
+// login is a [builders.Credential] on its way through the pipe.
+type login struct{ User, Password string }
+
+func logins(all map[string]builders.Credential) map[string]login {
+	out := map[string]login{}
+	for host, c := range all {
+		out[host] = login(c)
+	}
+	return out
+}
+
+func (r *buildRequest) credentials() map[string]builders.Credential {
+	out := map[string]builders.Credential{}
+	for host, l := range r.Logins {
+		out[host] = builders.Credential(l)
+	}
+	return out
 }
 
 // answer is one line the child writes: that it is in its namespaces, an event, or

@@ -46,7 +46,7 @@ func RunExcept(t *testing.T, open func(t *testing.T) builders.Builder, except ma
 	}
 	s := &suite{b: b, open: open, caps: caps, p: host, base: busyboxBase(t, host)}
 	left := maps.Clone(except)
-	for _, c := range slices.Concat(opCases, copyCases, runCases, cacheCases, failureCases, foreignCases, trustCases) {
+	for _, c := range slices.Concat(opCases, copyCases, runCases, cacheCases, failureCases, foreignCases, trustCases, outsideCases) {
 		if why, ok := left[c.name]; ok {
 			t.Logf("left out: %s: %s", c.name, why)
 			delete(left, c.name)

@@ -23,6 +23,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/apptainer"
 	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/cmd/cli"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -70,7 +71,7 @@ func endToEnd() cli.App {
 			p.Targets = append(p.Targets, lintTargets(s)...)
 			return p
 		},
-		Backends:      []builders.Backend{buildah.Backend(), apptainer.Backend()},
+		Backends:      []builders.Backend{buildah.Backend(), buildkit.Backend(), apptainer.Backend()},
 		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})
@@ -190,6 +191,7 @@ type report struct {
 		Ref, Digest, MediaType string
 		Tags                   []string
 		Pushed                 int64 `json:"pushed_bytes"`
+		Skipped                bool
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/builders/apptainer"
 	"github.com/cfbuild/cfbuild/builders/buildah"
+	"github.com/cfbuild/cfbuild/builders/buildkit"
 	"github.com/cfbuild/cfbuild/cmd/cli"
 	"github.com/cfbuild/cfbuild/publishers/oci"
 	"github.com/cfbuild/cfbuild/recipes"
@@ -25,7 +26,7 @@ func main() {
 	}
 	os.Exit(cli.Main(cli.App{
 		Pipeline:      recipes.Pipeline,
-		Backends:      []builders.Backend{buildah.Backend(), apptainer.Backend()},
+		Backends:      []builders.Backend{buildah.Backend(), buildkit.Backend(), apptainer.Backend()},
 		Bootstrappers: []bootstrap.Bootstrapper{deb.New(deb.Options{}), rpm.New(rpm.Options{}), apk.New(apk.Options{})},
 		Publisher: func(o cli.PublisherOptions) cli.Publisher {
 			return oci.New(oci.Options{Site: o.Site, Credentials: o.Credentials, AuthFile: o.AuthFile, Project: o.Project, TempDir: o.TempDir})

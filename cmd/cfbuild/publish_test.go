@@ -88,12 +88,13 @@ func TestPublish(t *testing.T) {
 		if again, stderr, code := w.try(push...); code != 0 || again.Receipts[0].Pushed != 0 || again.Receipts[0].Digest != rep.Receipts[0].Digest {
 			t.Errorf("%s: pushed again: exit code %d, %+v\n%s", name, code, again.Receipts, stderr)
 		}
-		pullAndRun(t, addr+"/group/base/debian12", list)
+		pullAndRun(t, addr+"/group/base/debian12", list, "x86_64 amd64", "aarch64 arm64")
 	}
 }
 
-// pullAndRun has podman run each platform's image and umoci unpack one.
-func pullAndRun(t *testing.T, repo string, list manifestList) {
+// pullAndRun has podman run each platform's image, which says the machine and the
+// distribution's name of it, and umoci unpack one.
+func pullAndRun(t *testing.T, repo string, list manifestList, wants ...string) {
 	t.Helper()
 	testneed.Root(t)
 	dir, err := os.MkdirTemp("", "pod")
@@ -107,7 +108,7 @@ func pullAndRun(t *testing.T, repo string, list manifestList) {
 		exec.Command("umount", filepath.Join(dir, "r", "overlay")).Run()
 		os.RemoveAll(dir)
 	})
-	for i, want := range []string{"x86_64 amd64", "aarch64 arm64"} {
+	for i, want := range wants {
 		ref := repo + "@" + list.Manifests[i].Digest
 		// Limits below the machine's own: a root without CAP_SYS_RESOURCE cannot raise them.
 		out := tool(t, "podman", append(podman, "run", "--rm", "--quiet", "--network", "host", "--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000",

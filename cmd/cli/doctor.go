@@ -31,7 +31,7 @@ func (p *program) doctorCommand() *cobra.Command {
 				return err
 			}
 			in := doctor.Input{Getenv: p.env.Getenv, Now: p.env.Now, UID: p.env.UID, StateDir: dir, Dirs: []string{p.env.path(output)},
-				Site: s, Pipeline: pl, Backends: p.app.Backends, Timeout: timeout}
+				Site: s, Pipeline: pl, Backends: p.app.Backends, Workers: p.env.Getenv(workersVariable), Timeout: timeout}
 			if u, err := user.LookupId(strconv.Itoa(p.env.UID)); err == nil {
 				in.User = u.Username
 			}

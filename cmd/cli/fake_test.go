@@ -31,6 +31,7 @@ func fakeApp() App {
 				return fakeBuilder{name: "absent", caps: builders.Capabilities{Reason: "its daemon does not run", Fix: "sudo systemctl start absent"}}, nil
 			}},
 			{Name: "fake", Describe: "builds nothing", Open: openFake},
+			{Name: "farm", Describe: "builds nothing elsewhere", Open: openFarm, Workers: farmWorkers},
 		},
 		Bootstrappers: []bootstrap.Bootstrapper{fakeBootstrap{}},
 		Publisher:     func(o PublisherOptions) Publisher { return fakePublisher{o} },
@@ -86,11 +87,47 @@ func openFake(_ context.Context, o builders.Options) (builders.Builder, error) {
 		Detail: []string{"storage: none"}, Secrets: true, NetworkNone: true}}, nil
 }
 
+// openFarm is the fake with an address.
+func openFarm(ctx context.Context, o builders.Options) (builders.Builder, error) {
+	if _, err := farmWorkers(ctx, o, 0); err != nil {
+		return nil, err
+	}
+	b, err := openFake(ctx, builders.Options{})
+	f := b.(fakeBuilder)
+	f.name = "farm"
+	f.caps.Detail = []string{"address: " + o.Address}
+	return f, err
+}
+
+// farmWorkers has one worker for each word of the address: "up" or "down".
+func farmWorkers(_ context.Context, o builders.Options, _ time.Duration) ([]builders.WorkerStatus, error) {
+	var out []builders.WorkerStatus
+	for _, a := range strings.Split(o.Address, ",") {
+		switch a {
+		case "up":
+			out = append(out, builders.WorkerStatus{Address: a, For: linuxAll[:1], Version: "v0.33.1", Platforms: append([]pipelines.Platform{{OS: "linux", Architecture: "amd64", Variant: "v2"}}, linuxAll...),
+				Emulated: linuxAll[1:], Snapshotter: "overlayfs", Cache: 3 << 30, Idle: 1 << 30, Records: 12, Limit: 40 << 30})
+		case "down", "":
+			out = append(out, builders.WorkerStatus{Address: a, Err: "connection refused", Fix: "start " + o.Getenv("FARM_DAEMON")})
+		default:
+			return nil, fmt.Errorf("farm address %s: is neither up nor down", a)
+		}
+	}
+	return out, nil
+}
+
 func (b fakeBuilder) Name() string { return b.name }
 
 func (b fakeBuilder) Capabilities(context.Context) (builders.Capabilities, error) { return b.caps, nil }
 
 func (b fakeBuilder) Build(ctx context.Context, r builders.Request) (builders.Result, error) {
+	for _, c := range r.CacheFrom {
+		r.Events.Send(pipelines.Event{Kind: pipelines.EventNote, Text: fmt.Sprintf("cache from %s %s", c.Type, c)})
+	}
+	for _, c := range r.CacheTo {
+		host, _, _ := strings.Cut(c.Ref, "/")
+		r.Events.Send(pipelines.Event{Kind: pipelines.EventNote, Text: fmt.Sprintf("cache to %s %s %q as %v", c.Type, c, c.Mode, r.Credentials[host])})
+	}
 	for _, n := range r.Graph.Nodes {
 		run, ok := n.Op.(pipelines.Run)
 		if !ok {
@@ -183,7 +220,49 @@ func (f fakePublisher) Push(_ context.Context, layout, target, repository string
 	if mediaType == "v2s2" {
 		media = "application/vnd.docker.distribution.manifest.list.v2+json"
 	}
+	if os.Getenv("FAKE_REGISTRY") != "" {
+		for _, t := range tags {
+			if err := os.WriteFile(tagFile(repository, t), []byte("sha256:"+strings.Repeat("c", 64)), 0o644); err != nil {
+				return pipelines.Receipt{}, err
+			}
+		}
+	}
 	return pipelines.Receipt{Target: target, Ref: repository, Tags: tags, Digest: "sha256:" + strings.Repeat("c", 64), MediaType: media, Pushed: 1234567}, nil
+}
+
+// tagFile keeps what a tag stands for between processes.
+func tagFile(repository, tag string) string {
+	return filepath.Join(os.Getenv("FAKE_REGISTRY"), strings.ReplaceAll(repository, "/", "_")+"_"+tag)
+}
+
+func (fakePublisher) Digest(_ context.Context, repository, tag string) (string, error) {
+	if strings.HasPrefix(repository, "down.") {
+		return "", &publishers.PublishError{Ref: repository, Stage: "inspect", Err: errors.New("connection refused")}
+	}
+	b, err := os.ReadFile(tagFile(repository, tag))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return string(b), err
+}
+
+func (fakePublisher) Tag(_ context.Context, repository, digest string, tags []string, _ pipelines.Sink) error {
+	for _, t := range tags {
+		if strings.HasPrefix(t, "frozen") {
+			return &publishers.PublishError{Ref: repository, Stage: "tag", Err: errors.New("tag " + t + " is protected")}
+		}
+		if err := os.WriteFile(tagFile(repository, t), []byte(digest), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (fakePublisher) Writable(_ context.Context, repository string) error {
+	if strings.HasPrefix(repository, "readonly.") {
+		return &publishers.PublishError{Ref: repository, Stage: "upload", Err: errors.New("denied")}
+	}
+	return nil
 }
 
 func (fakePublisher) Platforms(_ context.Context, ref string) ([]pipelines.Platform, string, error) {

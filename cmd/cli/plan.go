@@ -32,7 +32,7 @@ func (p *program) planCommand() *cobra.Command {
 			})
 			if r.platforms.all {
 				said := func(s string) { sink(pipelines.Event{Kind: pipelines.EventWarning, Text: s}) }
-				b, err := p.openBuilder(cmd.Context(), f.builderFlags, r.stateDir, said)
+				b, err := p.openBuilder(cmd.Context(), f.builderFlags, r.site, r.stateDir, said)
 				if err != nil {
 					return err
 				}

@@ -34,10 +34,24 @@ func (p *program) destination(push string, ts []pipelines.Target) (repos map[str
 		}
 		return repos, "", nil
 	}
-	ref := push
-	bad := func(cause, fix string) (map[string]string, string, error) {
+	ref, tag, cause, fix := splitRef(push)
+	if cause != "" {
 		return nil, "", usagef(fix, "--push %q: %s", push, cause)
 	}
+	repos = map[string]string{}
+	for _, t := range ts {
+		repos[t.Name] = ref
+		if len(ts) > 1 {
+			repos[t.Name] = ref + "/" + t.Name
+		}
+	}
+	return repos, tag, nil
+}
+
+// splitRef reads HOST[:PORT]/NAME[:TAG]; a cause says why it is none, and fix what to
+// write.
+func splitRef(ref string) (repo, tag, cause, fix string) {
+	bad := func(cause, fix string) (string, string, string, string) { return "", "", cause, fix }
 	const form = "write it as HOST[:PORT]/NAME[:TAG], or auto or never"
 	if near := pipelines.Nearest(ref, []string{"auto", "never"}, 1); !strings.Contains(ref, "/") && len(near) > 0 {
 		return bad("names no registry", "did you mean "+near[0]+"? "+form)
@@ -64,15 +78,7 @@ func (p *program) destination(push string, ts []pipelines.Target) (repos map[str
 			return bad("its name is not legal", "each part of a name is lower-case letters and digits, with '.', '_' and '-' between")
 		}
 	}
-	ref = strings.TrimSuffix(ref, "/")
-	repos = map[string]string{}
-	for _, t := range ts {
-		repos[t.Name] = ref
-		if len(ts) > 1 {
-			repos[t.Name] = ref + "/" + t.Name
-		}
-	}
-	return repos, tag, nil
+	return strings.TrimSuffix(ref, "/"), tag, "", ""
 }
 
 // credentials reads what GitLab hands a job, by registry host.

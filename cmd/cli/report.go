@@ -151,9 +151,14 @@ func (r *report) writeText(w io.Writer, shown func(string) string) error {
 			}
 		}
 		for _, x := range r.Receipts {
-			if x.Target == a.Target {
+			if x.Target == a.Target && !x.Skipped {
 				fmt.Fprintf(&b, "  pushed %s (%s, %s, %s sent)\n", withTags(x), mediaName(x.MediaType), x.Digest, progress.Bytes(x.Pushed))
 			}
+		}
+	}
+	for _, x := range r.Receipts {
+		if x.Skipped {
+			fmt.Fprintf(&b, "%s\n  already published %s (%s, %s)\n", x.Target, withTags(x), mediaName(x.MediaType), x.Digest)
 		}
 	}
 	_, err := io.WriteString(w, b.String())

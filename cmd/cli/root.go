@@ -79,7 +79,7 @@ func (p *program) root() *cobra.Command {
 		p.cacheCommand(), p.versionCommand(), p.initCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "what the exit codes mean", Long: "Exit codes:\n" + ExitCodes})
 	_ = root.RegisterFlagCompletionFunc("site", p.completeSites)
-	root.AddCommand(p.siteCommand(), p.tagsCommand(), p.testCommand(), p.lintCommand(), p.sifCommand(), p.packagesCommand())
+	root.AddCommand(p.siteCommand(), p.tagsCommand(), p.testCommand(), p.lintCommand(), p.sifCommand(), p.packagesCommand(), p.workersCommand())
 	return root
 }
 

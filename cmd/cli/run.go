@@ -36,6 +36,8 @@ type runFlags struct {
 	progress           *choice
 	json               bool
 	noCache, keep      bool
+	cacheFrom, cacheTo []string
+	skipPublished      bool
 	test               bool
 	junit              string
 }
@@ -81,6 +83,9 @@ func (p *program) runCommand() *cobra.Command {
 	fl.BoolVar(&f.json, "json", false, "print what was made as one JSON document")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many images to build at once (default: one per two processors, at least 2)")
 	fl.BoolVar(&f.noCache, "no-cache", false, "run every step again")
+	fl.StringArrayVar(&f.cacheFrom, "cache-from", nil, "where to look for results of steps: `auto|never|REF|DIR|type=…` (default never;\nauto: in a GitLab job its registry and .cfbuild-cache; see docs/cache.md)")
+	fl.StringArrayVar(&f.cacheTo, "cache-to", nil, "where to keep results of steps: `auto|never|REF|DIR|type=…` (default never)")
+	fl.BoolVar(&f.skipPublished, "skip-published", false, "do not build what was pushed before from the same inputs, by a run with this flag;\nsee docs/cache.md")
 	fl.BoolVar(&f.keep, "keep", false, "leave a failed step's container for inspection")
 	fl.BoolVar(&f.test, "test", false, "run the image tests that the targets declare, on every platform; what does not\npass is not written or pushed")
 	fl.StringVar(&f.junit, "junit", "", "write the results of --test to `FILE` as JUnit XML")
@@ -106,6 +111,8 @@ type request struct {
 	sifKey    *sif.SigningKey
 	tags      tags.Decision
 	secrets   map[string][]byte
+	caches    caches
+	skipped   []pipelines.Receipt // targets that were published before
 	publisher Publisher
 	stateDir  string
 	output    string
@@ -133,12 +140,16 @@ func (p *program) prepare(f runFlags, names []string) (request, error) {
 		},
 		func() error { r.tags, err = p.decideTags(f.tags, tag); return err },
 		func() error { r.sifs, err = p.sifPlace(&r); return err },
+		func() error { r.caches, err = p.caches(f.cacheFrom, f.cacheTo); return err },
 		func() error { r.publisher, err = p.publisher(r); return err },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return r, err
 		}
+	}
+	if err := r.skipFlags(); err != nil {
+		return r, err
 	}
 	if f.junit != "" && !f.test {
 		return r, usagef("add --test", "--junit %q: nothing is tested", f.junit)
@@ -199,6 +210,7 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		built, left, err := p.built(ctx, r, e)
 		rep.LeftOut = left
 		rep.built(built)
+		rep.Receipts = r.skipped
 		err = errors.Join(err, p.tested(ctx, r, e, &built, rep, err))
 		if ctx.Err() != nil || len(built.Artifacts) == 0 {
 			return errors.Join(err, ctx.Err())
@@ -209,9 +221,9 @@ func (p *program) build(ctx context.Context, r *request, sink pipelines.Sink, re
 		}
 		r.tellHeld(sink)
 		delivered, pushErr := e.Deliver(ctx, r.publisher, built, engine.Delivery{Output: r.output, Formats: formats,
-			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value,
+			Push: r.repos, Tags: r.tags.Names(), MediaType: r.flags.mediaType.value, Marks: r.marks(built),
 			SIFCompression: r.flags.sifCompression.value, SIFSign: r.sifKey})
-		rep.Outputs, rep.Receipts = delivered.Outputs, delivered.Receipts
+		rep.Outputs, rep.Receipts = delivered.Outputs, append(rep.Receipts, delivered.Receipts...)
 		if pushErr == nil {
 			var receipts []pipelines.Receipt
 			receipts, pushErr = p.pushSIFs(ctx, r, delivered.Outputs, rep.Artifacts, sink)
@@ -255,6 +267,7 @@ func (p *program) engine(r *request, b builders.Builder, sink pipelines.Sink) *e
 	e.Builder, e.Bootstrappers, e.Site, e.StateDir = b, p.app.Bootstrappers, r.site, r.stateDir
 	e.Jobs, e.Now, e.Secrets = r.flags.jobs, p.env.Now(), r.secrets
 	e.NoCache, e.Keep = r.flags.noCache, r.flags.keep
+	e.CacheFrom, e.CacheTo, e.Credentials, e.AuthFile = r.caches.from, r.caches.to, r.caches.credentials, p.env.Getenv("REGISTRY_AUTH_FILE")
 	e.Resolve, e.Events = r.publisher.Platforms, sink
 	return &e
 }

@@ -77,13 +77,13 @@ type builderFlags struct {
 // no choice, what it can do is found out meanwhile: asking costs a process, and a
 // run that finds everything built need not wait for it. With auto and several
 // backends, said takes why others were passed over.
-func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir string, said func(string)) (builders.Builder, error) {
+func (p *program) openBuilder(ctx context.Context, f builderFlags, s site.Site, stateDir string, said func(string)) (builders.Builder, error) {
 	i, address, err := p.findBackend(f.builder)
 	if err != nil {
 		return nil, err
 	}
 	if i >= 0 {
-		return p.startBuilder(ctx, p.app.Backends[i], address, f, stateDir)
+		return p.startBuilder(ctx, p.app.Backends[i], address, f, s, stateDir, said)
 	}
 	var open []builders.Backend
 	var errs []error
@@ -98,7 +98,7 @@ func (p *program) openBuilder(ctx context.Context, f builderFlags, stateDir stri
 		open = append(open, b)
 	}
 	for k, b := range open {
-		builder, err := p.startBuilder(ctx, b, "", f, stateDir)
+		builder, err := p.startBuilder(ctx, b, "", f, s, stateDir, said)
 		if err == nil && k < len(open)-1 {
 			err = available(ctx, builder)
 		}
@@ -134,11 +134,11 @@ type probed struct {
 }
 
 // startBuilder opens a backend and starts asking what it can do.
-func (p *program) startBuilder(ctx context.Context, b builders.Backend, address string, f builderFlags, stateDir string) (*probed, error) {
+func (p *program) startBuilder(ctx context.Context, b builders.Backend, address string, f builderFlags, s site.Site, stateDir string, warn func(string)) (*probed, error) {
 	if b.Open == nil {
 		return nil, &builders.UnavailableError{Builder: b.Name, Reason: "left out of this program: " + b.Stub}
 	}
-	o := builders.Options{Address: address, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
+	o := builders.Options{Address: address, Getenv: p.env.Getenv, Site: s, Warn: warn, StateDir: filepath.Join(stateDir, b.Name), Isolation: f.isolation, Driver: f.driver, Jobs: f.jobs}
 	if o.Isolation == "auto" {
 		o.Isolation = ""
 	}
@@ -188,12 +188,20 @@ func (p *program) advised(b *probed, before []error) *probed {
 	return b
 }
 
-// findBackend reads --builder; -1 stands for "auto".
+// findBackend reads --builder; -1 stands for "auto". A list of workers in the
+// environment is the address of the backend that has workers, and has auto choose it.
 func (p *program) findBackend(flag string) (i int, address string, err error) {
+	workers := p.env.Getenv(workersVariable)
 	name, address, _ := strings.Cut(flag, ":")
 	if name == "auto" {
 		if address != "" {
 			return -1, "", usagef("name the builder: NAME:"+address, "--builder %q: auto takes no address", flag)
+		}
+		if workers != "" {
+			i = slices.IndexFunc(p.app.Backends, func(b builders.Backend) bool { return b.Workers != nil })
+			if i >= 0 {
+				return i, workers, nil
+			}
 		}
 		return -1, "", nil
 	}
@@ -201,6 +209,9 @@ func (p *program) findBackend(flag string) (i int, address string, err error) {
 	if i < 0 {
 		names := append([]string{"auto"}, backendNames(p.app.Backends)...)
 		return i, "", p.unknown("builder", name, names, "there are: "+strings.Join(names, ", "))
+	}
+	if address == "" && p.app.Backends[i].Workers != nil {
+		address = workers
 	}
 	return i, address, nil
 }

@@ -40,7 +40,7 @@ func (p *program) withEngine(ctx context.Context, r *request, sink pipelines.Sin
 	if err := os.MkdirAll(filepath.Join(r.stateDir, tempDir), 0o700); err != nil {
 		return stateError(r.stateDir, err)
 	}
-	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.stateDir, said)
+	builder, err := p.openBuilder(ctx, r.flags.builderFlags, r.site, r.stateDir, said)
 	if err != nil {
 		return err
 	}
@@ -63,6 +63,16 @@ func (p *program) built(ctx context.Context, r *request, e *engine.Engine) (engi
 	if err := secretsThere(pl, r.secrets); err != nil {
 		return engine.Built{}, left, err
 	}
+	if r.flags.skipPublished {
+		if e.Program, err = p.programID(); err == nil {
+			e.LabelInputs = true
+			pl, err = p.unpublished(ctx, r, e, pl)
+		}
+		if err != nil || len(pl.Jobs) == 0 {
+			return engine.Built{}, left, err
+		}
+	}
+	p.settleCaches(ctx, r, e)
 	built, err := runChecked(ctx, e, pl)
 	return built, left, err
 }

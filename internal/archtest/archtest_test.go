@@ -37,6 +37,7 @@ var table = []struct {
 	{room: "bootstrap/...", may: []string{"pipelines", "site", "bootstrap/..."}},
 	{room: "builders", pure: true, may: []string{"pipelines", "site"}},
 	{room: "builders/builderstest", may: []string{"builders", "pipelines", "site"}},
+	{room: "builders/buildkit/...", may: []string{"builders", "builders/buildkit/...", "pipelines", "site"}},
 	{room: "builders/...", may: []string{"builders", "pipelines", "site"}},
 	{room: "publishers", pure: true, may: []string{"pipelines", "site"}},
 	{room: "publishers/...", may: []string{"pipelines", "site", "publishers"}},
@@ -47,6 +48,7 @@ var table = []struct {
 	{room: "cmd/cli/...", may: []string{"cmd/cli/...", "pipelines/...", "site", "recipes/...", "bootstrap", "builders", "publishers/...", "ci/...", "lint/...", "imagetest/..."}},
 	{room: "cmd/cfbuild", may: []string{"..."}},
 	{room: "internal/bench/...", may: []string{"..."}},
+	{room: "internal/dockerdtest", may: []string{"pipelines", "site", "bootstrap/..."}},
 	{room: "internal/...", may: []string{"pipelines", "site", "builders"}},
 	{room: "examples/...", may: []string{"..."}},
 }

@@ -15,12 +15,21 @@ import (
 // waits for it until ctx ends. waiting, which may be nil, is called once when
 // somebody else has it.
 func Lock(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	return take(ctx, path, syscall.LOCK_EX, waiting)
+}
+
+// Share is [Lock] for a lock that several can have at once.
+func Share(ctx context.Context, path string, waiting func()) (unlock func(), err error) {
+	return take(ctx, path, syscall.LOCK_SH, waiting)
+}
+
+func take(ctx context.Context, path string, how int, waiting func()) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	for told := false; ; told = true {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}

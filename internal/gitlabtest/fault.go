@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/cfbuild/cfbuild/internal/requesttest"
 )
 
 // Fault is something that goes wrong with the requests it matches.
@@ -37,43 +39,20 @@ type Fault struct {
 	Slow time.Duration
 	// Do runs before the request is handled.
 	Do func()
-
-	hits int
 }
 
 // Fail orders a fault. Of several that match, the first applies.
-func (s *Server) Fail(f Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, &f)
-}
+func (s *Server) Fail(f Fault) { s.faults.Order(f, f.Skip, f.Times) }
 
 // Heal ends all faults.
-func (s *Server) Heal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
-}
+func (s *Server) Heal() { s.faults.Heal() }
 
-func (s *Server) pick(req *http.Request) *Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, f := range s.faults {
-		if f.Method != "" && f.Method != req.Method || !strings.Contains(req.URL.Path, f.Path) ||
-			f.Expect && req.Header.Get("Expect") == "" {
-			continue
-		}
-		f.hits++
-		if f.hits <= f.Skip || f.Times > 0 && f.hits > f.Skip+f.Times {
-			continue
-		}
-		return f
-	}
-	return nil
+func (f *Fault) fits(req *http.Request) bool {
+	return (f.Method == "" || f.Method == req.Method) && strings.Contains(req.URL.Path, f.Path) && (!f.Expect || req.Header.Get("Expect") != "")
 }
 
 // apply says whether the request is answered.
-func (f *Fault) apply(s *Server, w http.ResponseWriter, req *http.Request, body *countReader) bool {
+func (f *Fault) apply(s *Server, w http.ResponseWriter, req *http.Request, body *requesttest.Body) bool {
 	if f.Do != nil {
 		f.Do()
 	}
@@ -85,11 +64,11 @@ func (f *Fault) apply(s *Server, w http.ResponseWriter, req *http.Request, body 
 		}
 		return true
 	}
-	body.slow = f.Slow
+	body.Slow = f.Slow
 	switch {
 	case f.Cut:
 		io.CopyN(io.Discard, body, f.CutAfter)
-		cut(w)
+		requesttest.Cut(w)
 		return true
 	case f.Status != 0:
 		if f.RetryAfter != "" {

@@ -4,10 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/cfbuild/cfbuild/internal/requesttest"
 )
 
 // The headers that tokens travel in.
@@ -64,6 +64,8 @@ type Settings struct {
 
 // Server is one running instance. It ends with the test.
 type Server struct {
+	requesttest.Log[Request]
+	faults     requesttest.Faults[Fault]
 	srv, store *httptest.Server
 	closed     chan struct{}
 
@@ -72,8 +74,6 @@ type Server struct {
 	tokens   map[string]Rights // header + " " + token
 	packages []*Package
 	lastID   int64
-	faults   []*Fault
-	seen     []Request
 	leaked   []string
 }
 
@@ -116,7 +116,7 @@ func (s *Server) API() string { return s.srv.URL + "/api/v4" }
 
 // CA is the certificate of an https instance, PEM.
 func (s *Server) CA() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.srv.Certificate().Raw})
+	return requesttest.CA(s.srv)
 }
 
 // Grant makes a token for one of the headers.
@@ -137,21 +137,7 @@ func (s *Server) Set(change func(*Settings)) {
 	change(&s.set)
 }
 
-// Requests lists what was received so far and answered.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]Request(nil), s.seen...)
-}
-
-// Forget empties the log.
-func (s *Server) Forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.seen = nil
-}
-
-// Body is how many bytes of request bodies were read since [Server.Forget].
+// Body is how many bytes of request bodies were read since Forget.
 func (s *Server) Body() int64 {
 	n := int64(0)
 	for _, r := range s.Requests() {
@@ -172,8 +158,8 @@ func (s *Server) Count(method, part string) int {
 }
 
 func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
-	body := &countReader{r: req.Body}
-	rec := &statusWriter{ResponseWriter: w}
+	body := &requesttest.Body{R: req.Body}
+	rec := &requesttest.Answer{ResponseWriter: w}
 	q := Request{Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery}
 	for _, h := range []string{JobToken, PrivateToken, DeployToken, "Authorization"} {
 		if req.Header.Get(h) != "" {
@@ -181,21 +167,19 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	defer func() {
-		q.Status, q.Body = rec.status, body.n
-		s.mu.Lock()
-		s.seen = append(s.seen, q)
-		s.mu.Unlock()
+		q.Status, q.Body = rec.Status, body.N
+		s.Note(q)
 	}()
 	// A copy: net/http looks at the body it gave to see whether it was wanted.
 	req = req.WithContext(req.Context())
 	req.Body = body
-	f := s.pick(req)
+	f := s.faults.Pick(func(f *Fault) bool { return f.fits(req) })
 	if f != nil && f.apply(s, rec, req, body) {
 		return
 	}
 	if f != nil && f.Mute {
 		s.route(httptest.NewRecorder(), req, f)
-		cut(rec)
+		requesttest.Cut(rec)
 		return
 	}
 	s.route(rec, req, f)
@@ -294,57 +278,3 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(v)
 }
-
-// cut closes the connection without an answer, with a reset where possible.
-func cut(w http.ResponseWriter) {
-	if s, ok := w.(*statusWriter); ok {
-		w = s.ResponseWriter
-	}
-	c, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if t, ok := c.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
-	c.Close()
-}
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (s *statusWriter) WriteHeader(code int) {
-	if s.status == 0 {
-		s.status = code
-	}
-	s.ResponseWriter.WriteHeader(code)
-}
-
-func (s *statusWriter) Write(p []byte) (int, error) {
-	if s.status == 0 {
-		s.status = http.StatusOK
-	}
-	return s.ResponseWriter.Write(p)
-}
-
-func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
-// countReader counts a request's body and can slow it down.
-type countReader struct {
-	r    io.ReadCloser
-	n    int64
-	slow time.Duration // before each read
-}
-
-func (c *countReader) Read(p []byte) (int, error) {
-	if c.slow > 0 {
-		time.Sleep(c.slow)
-	}
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func (c *countReader) Close() error { return c.r.Close() }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cfbuild/cfbuild/internal/requesttest"
 )
 
 // Fault is something that goes wrong with the requests it matches.
@@ -35,43 +37,23 @@ type Fault struct {
 	Drop bool
 	// Do runs before the request is handled.
 	Do func()
-
-	hits int
 }
 
 // Fail orders a fault. Of several that match, the first applies.
-func (r *Registry) Fail(f Fault) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.faults = append(r.faults, &f)
-}
+func (r *Registry) Fail(f Fault) { r.faults.Order(f, f.Skip, f.Times) }
 
 // Heal ends all faults.
 func (r *Registry) Heal() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.faults, r.dead = nil, false
+	r.faults.Heal()
+	r.Revive()
 }
 
-func (r *Registry) pick(req *http.Request) *Fault {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range r.faults {
-		if f.Method != "" && f.Method != req.Method || !strings.Contains(req.URL.Path, f.Path) ||
-			!strings.Contains(req.URL.RawQuery, f.Query) {
-			continue
-		}
-		f.hits++
-		if f.hits <= f.Skip || f.Times > 0 && f.hits > f.Skip+f.Times {
-			continue
-		}
-		return f
-	}
-	return nil
+func (f *Fault) fits(req *http.Request) bool {
+	return (f.Method == "" || f.Method == req.Method) && strings.Contains(req.URL.Path, f.Path) && strings.Contains(req.URL.RawQuery, f.Query)
 }
 
 // apply says whether the request is answered.
-func (f *Fault) apply(r *Registry, w *statusWriter, req *http.Request, body *countReader) bool {
+func (f *Fault) apply(r *Registry, w http.ResponseWriter, req *http.Request, body *requesttest.Body) bool {
 	if f.Do != nil {
 		f.Do()
 	}
@@ -84,7 +66,7 @@ func (f *Fault) apply(r *Registry, w *statusWriter, req *http.Request, body *cou
 			return true
 		}
 	}
-	body.slow = f.Slow
+	body.Slow = f.Slow
 	switch {
 	case f.Cut, f.Die:
 		io.CopyN(io.Discard, body, f.CutAfter)
@@ -93,7 +75,7 @@ func (f *Fault) apply(r *Registry, w *statusWriter, req *http.Request, body *cou
 			r.dead = true
 			r.mu.Unlock()
 		}
-		cut(w)
+		requesttest.Cut(w)
 		return true
 	case f.Drop:
 		io.Copy(io.Discard, body)

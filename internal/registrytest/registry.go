@@ -3,17 +3,15 @@
 package registrytest
 
 import (
-	"encoding/pem"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/cfbuild/cfbuild/internal/requesttest"
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
@@ -22,13 +20,13 @@ import (
 
 // Registry is one running registry. It ends with the test.
 type Registry struct {
+	requesttest.Log[Request]
 	srv    *httptest.Server
 	app    http.Handler
 	auth   *auth
 	tls    bool
+	faults requesttest.Faults[Fault]
 	mu     sync.Mutex
-	faults []*Fault
-	seen   []Request
 	dead   bool
 	closed chan struct{}
 	once   sync.Once
@@ -84,21 +82,7 @@ func (r *Registry) URL() string { return r.srv.URL }
 
 // CA is the certificate of a [TLS] registry, PEM.
 func (r *Registry) CA() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.srv.Certificate().Raw})
-}
-
-// Requests lists what was received so far and answered.
-func (r *Registry) Requests() []Request {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]Request(nil), r.seen...)
-}
-
-// Forget empties the log.
-func (r *Registry) Forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.seen = nil
+	return requesttest.CA(r.srv)
 }
 
 // Count counts the requests with one of the methods (separated by blanks) whose
@@ -136,25 +120,23 @@ func (r *Registry) Revive() {
 }
 
 func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
-	body := &countReader{r: req.Body}
-	rec := &statusWriter{ResponseWriter: w}
+	body := &requesttest.Body{R: req.Body}
+	rec := &requesttest.Answer{ResponseWriter: w}
 	q := Request{Method: req.Method, Path: req.URL.Path, Query: req.URL.RawQuery}
 	q.Auth, _, _ = strings.Cut(req.Header.Get("Authorization"), " ")
 	defer func() {
-		q.Status, q.Body = rec.status, body.n
-		r.mu.Lock()
-		r.seen = append(r.seen, q)
-		r.mu.Unlock()
+		q.Status, q.Body = rec.Status, body.N
+		r.Note(q)
 	}()
 	r.mu.Lock()
 	dead := r.dead
 	r.mu.Unlock()
 	if dead {
-		cut(w)
+		requesttest.Cut(w)
 		return
 	}
 	req.Body = body
-	if f := r.pick(req); f != nil && f.apply(r, rec, req, body) {
+	if f := r.faults.Pick(func(f *Fault) bool { return f.fits(req) }); f != nil && f.apply(r, rec, req, body) {
 		return
 	}
 	if r.auth != nil && !r.auth.admit(rec, req) {
@@ -162,57 +144,3 @@ func (r *Registry) serve(w http.ResponseWriter, req *http.Request) {
 	}
 	r.app.ServeHTTP(rec, req)
 }
-
-// cut closes the connection without an answer, with a reset where possible.
-func cut(w http.ResponseWriter) {
-	if s, ok := w.(*statusWriter); ok {
-		w = s.ResponseWriter
-	}
-	c, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if t, ok := c.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
-	c.Close()
-}
-
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (s *statusWriter) WriteHeader(code int) {
-	if s.status == 0 {
-		s.status = code
-	}
-	s.ResponseWriter.WriteHeader(code)
-}
-
-func (s *statusWriter) Write(p []byte) (int, error) {
-	if s.status == 0 {
-		s.status = http.StatusOK
-	}
-	return s.ResponseWriter.Write(p)
-}
-
-func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
-// countReader counts a request's body and can slow it down.
-type countReader struct {
-	r    io.ReadCloser
-	n    int64
-	slow time.Duration // before each read
-}
-
-func (c *countReader) Read(p []byte) (int, error) {
-	if c.slow > 0 {
-		time.Sleep(c.slow)
-	}
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func (c *countReader) Close() error { return c.r.Close() }

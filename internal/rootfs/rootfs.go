@@ -12,11 +12,8 @@ package rootfs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"path"
-	"strings"
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
@@ -116,9 +113,9 @@ type Options struct {
 var (
 	// ErrHostile: a name leads out of the image, or is below something that is not
 	// a directory.
-	ErrHostile = errors.New("hostile name")
+	ErrHostile = oci.ErrHostile
 	// ErrCorrupt: content that is not what a digest or size says, or no archive.
-	ErrCorrupt = errors.New("corrupt layer")
+	ErrCorrupt = oci.ErrCorrupt
 )
 
 // LayerError says which layer cannot be read.
@@ -199,17 +196,4 @@ func createdBy(history []v1.History, n int) []string {
 		return make([]string, n)
 	}
 	return out
-}
-
-// clean gives an archive's name as an absolute path.
-func clean(name string) (string, error) {
-	for part := range strings.SplitSeq(name, "/") {
-		if part == ".." {
-			return "", fmt.Errorf("%w: %q leads out of the image", ErrHostile, name)
-		}
-	}
-	if strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("%w: %q has a zero byte", ErrHostile, name)
-	}
-	return path.Clean("/" + name), nil
 }

@@ -15,107 +15,39 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/layertest"
 	"github.com/cfbuild/cfbuild/internal/oci"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// h is one header; body is a file's content.
-type h struct {
-	tar.Header
-	body string
-}
+type h = layertest.Member
 
 func file(name, body string) h {
-	return h{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, body}
+	return h{Header: tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, Data: body}
 }
-func dir(name string) h { return h{tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}, ""} }
+func dir(name string) h { return h{Header: tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}} }
 func link(name, to string) h {
-	return h{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}, ""}
+	return h{Header: tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}}
 }
 func hard(name, to string) h {
-	return h{tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: to}, ""}
+	return h{Header: tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: to}}
 }
 
-func archive(t testing.TB, hs ...h) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, e := range hs {
-		e.Size = int64(len(e.body))
-		if err := w.WriteHeader(&e.Header); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, e.body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
+func archive(t testing.TB, hs ...h) []byte { return layertest.Tar(t, hs...) }
 
 // layout writes an image whose layers are packed in turn with gzip, zstd and not at all.
 func layout(t testing.TB, layers ...[]byte) (*oci.Layout, v1.Descriptor) {
 	t.Helper()
-	l, err := oci.Create(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := layertest.Layout(t)
 	c := v1.Image{Platform: v1.Platform{OS: "linux", Architecture: "amd64"}, RootFS: v1.RootFS{Type: "layers"}}
-	m := v1.Manifest{MediaType: v1.MediaTypeImageManifest}
+	var packed []v1.Descriptor
 	for i, plain := range layers {
-		w, err := l.NewBlob()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var z io.WriteCloser = gzip.NewWriter(w)
-		kind := v1.MediaTypeImageLayerGzip
-		switch i % 3 {
-		case 1:
-			z, err = zstd.NewWriter(w)
-			if err != nil {
-				t.Fatal(err)
-			}
-			kind = v1.MediaTypeImageLayerZstd
-		case 2:
-			z, kind = nop{w}, v1.MediaTypeImageLayer
-		}
-		if _, err := z.Write(plain); err != nil {
-			t.Fatal(err)
-		}
-		if err := z.Close(); err != nil {
-			t.Fatal(err)
-		}
-		d, n, err := w.Commit()
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Layers = append(m.Layers, v1.Descriptor{MediaType: kind, Digest: d, Size: n})
+		packed = append(packed, layertest.Blob(t, l, plain, []string{layertest.Gzip, layertest.Zstd, layertest.Plain}[i%3]))
 		c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, digest.FromBytes(plain))
 		c.History = append(c.History, v1.History{CreatedBy: fmt.Sprint("layer ", i)}, v1.History{EmptyLayer: true})
 	}
-	return l, image(t, l, c, m)
-}
-
-type nop struct{ io.Writer }
-
-func (nop) Close() error { return nil }
-
-func image(t testing.TB, l *oci.Layout, c v1.Image, m v1.Manifest) v1.Descriptor {
-	t.Helper()
-	var err error
-	if m.Config, err = l.PutJSON(v1.MediaTypeImageConfig, c); err != nil {
-		t.Fatal(err)
-	}
-	d, err := l.PutJSON(v1.MediaTypeImageManifest, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
+	return l, layertest.Put(t, l, c, packed)
 }
 
 func open(t testing.TB, o Options, layers ...[]byte) *FS {
@@ -182,11 +114,11 @@ func TestLayers(t *testing.T) {
 func TestEntry(t *testing.T) {
 	when := time.Unix(1700000000, 0)
 	f := open(t, Options{}, archive(t,
-		h{tar.Header{Name: "su", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 7, Gid: 3000000, ModTime: when,
-			PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "\x01\x00x"}}, "#!"},
-		h{tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "a commit"}}, ""},
-		h{tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
-		h{tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o600}, ""}))
+		h{Header: tar.Header{Name: "su", Typeflag: tar.TypeReg, Mode: 0o4755, Uid: 7, Gid: 3000000, ModTime: when,
+			PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "\x01\x00x"}}, Data: "#!"},
+		h{Header: tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "a commit"}}},
+		h{Header: tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3}},
+		h{Header: tar.Header{Name: "p", Typeflag: tar.TypeFifo, Mode: 0o600}}))
 	e, ok := f.Lookup("/su")
 	if !ok || e.Mode != 0o4755 || e.UID != 7 || e.GID != 3000000 || e.Size != 2 || !e.ModTime.Equal(when) || e.Xattrs["security.capability"] != "\x01\x00x" {
 		t.Errorf("%+v", e)
@@ -312,7 +244,7 @@ func TestDigestsAreVerified(t *testing.T) {
 			t.Fatal(err)
 		}
 		spoil(l, &c, &m)
-		if _, err := Open(t.Context(), l, image(t, l, c, m), Options{}); !errors.Is(err, ErrCorrupt) {
+		if _, err := Open(t.Context(), l, layertest.Put(t, l, c, m.Layers), Options{}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

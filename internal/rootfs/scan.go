@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,100 +13,30 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// The names of layer.md. Others that begin with whiteoutMeta are those of AUFS
-// itself and mean nothing in an image.
-const (
-	whiteout     = ".wh."
-	whiteoutMeta = ".wh..wh."
-	opaque       = ".wh..wh..opq"
-)
-
 // addBlob verifies and applies a layer of the layout.
 func (f *FS) addBlob(ctx context.Context, b v1.Descriptor, diff digest.Digest, by string) error {
-	for _, d := range []digest.Digest{b.Digest, diff} {
-		if err := d.Validate(); err != nil {
-			return fmt.Errorf("%w: digest %q: %w", ErrCorrupt, d, err)
-		}
-	}
-	file, err := os.Open(f.layout.BlobPath(b.Digest))
+	in, err := f.layout.OpenLayer(b, diff)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	blob := &verified{r: file, v: b.Digest.Verifier()}
-	plain, err := unpacker(blob)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	ahead := readAhead(plain)
-	whole := &verified{r: ahead, v: diff.Verifier()}
-	err = f.Add(ctx, whole)
-	if err == nil { // what follows the archive's end is part of its digest
-		_, err = io.Copy(io.Discard, whole)
-	}
-	ahead.Close() // after it no one reads blob
-	plain.Close()
-	if err != nil {
+	defer in.Close()
+	if err := f.Add(ctx, in); err != nil {
 		if _, bad := errors.AsType[*os.PathError](err); bad || errors.Is(err, ErrHostile) || ctx.Err() != nil || errors.Is(err, errVisit) {
 			return err
 		}
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if _, err := io.Copy(io.Discard, blob); err != nil {
+	if err := in.Finish(); err != nil {
 		return err
 	}
-	switch {
-	case blob.n != b.Size:
-		return fmt.Errorf("%w: the blob has %d bytes, its descriptor says %d", ErrCorrupt, blob.n, b.Size)
-	case !blob.v.Verified():
-		return fmt.Errorf("%w: the blob is not what its digest says", ErrCorrupt)
-	case !whole.v.Verified():
-		return fmt.Errorf("%w: the archive is not what its diff ID %s says", ErrCorrupt, diff)
-	}
 	l := &f.Layers[len(f.Layers)-1]
-	l.Digest, l.DiffID, l.Size, l.Bytes, l.CreatedBy = b.Digest, diff, b.Size, whole.n, by
+	l.Digest, l.DiffID, l.Size, l.Bytes, l.CreatedBy = b.Digest, diff, b.Size, in.Bytes(), by
 	return nil
-}
-
-// verified hashes and counts what is read.
-type verified struct {
-	r io.Reader
-	v digest.Verifier
-	n int64
-}
-
-func (v *verified) Read(p []byte) (int, error) {
-	n, err := v.r.Read(p)
-	v.v.Write(p[:n])
-	v.n += int64(n)
-	return n, err
-}
-
-// unpacker judges by the first bytes, as media types and blobs in use do not
-// always agree.
-func unpacker(r io.Reader) (io.ReadCloser, error) {
-	b := bufio.NewReaderSize(r, 256<<10)
-	magic, err := b.Peek(4)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		return gzip.NewReader(b)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxMemory(1<<30))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	}
-	return io.NopCloser(b), nil
 }
 
 // errVisit marks an error of Options.Visit.
@@ -161,12 +90,12 @@ func (s *scan) add(h *tar.Header, r io.Reader, nth int) error {
 	if h.Typeflag == tar.TypeXGlobalHeader { // records for all that follow; none of them means anything here
 		return nil
 	}
-	name, err := clean(h.Name)
+	name, err := oci.CleanName(h.Name)
 	if err != nil {
 		return err
 	}
 	dir, base := path.Split(name)
-	if gone, ok := strings.CutPrefix(base, whiteout); ok {
+	if gone, ok := strings.CutPrefix(base, oci.Whiteout); ok {
 		return s.whiteout(path.Clean(dir), base, gone, h)
 	}
 	e, err := s.entry(h, name, nth)
@@ -187,8 +116,8 @@ func (s *scan) add(h *tar.Header, r io.Reader, nth int) error {
 func (s *scan) whiteout(dir, base, gone string, h *tar.Header) error {
 	e := &Entry{Path: dir, Type: Opaque, Layer: s.layer, ModTime: h.ModTime}
 	switch {
-	case base == opaque:
-	case strings.HasPrefix(base, whiteoutMeta):
+	case base == oci.WhiteoutOpaque:
+	case strings.HasPrefix(base, oci.WhiteoutMeta):
 		return nil
 	case gone == "" || gone == "." || gone == "..":
 		return fmt.Errorf("%w: a whiteout of %q", ErrHostile, gone)
@@ -232,7 +161,7 @@ func (s *scan) entry(h *tar.Header, name string, nth int) (*Entry, error) {
 
 // hardLink: the target is in the same layer, or below it.
 func (s *scan) hardLink(h *tar.Header, name string) (*Entry, error) {
-	to, err := clean(h.Linkname)
+	to, err := oci.CleanName(h.Linkname)
 	if err != nil {
 		return nil, err
 	}

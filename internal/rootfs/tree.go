@@ -11,6 +11,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/cfbuild/cfbuild/internal/oci"
 )
 
 // node is one path; e is nil only for the root of an image that does not have it.
@@ -267,7 +269,7 @@ func (f *FS) again(c *content, size int64) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	plain, err := unpacker(file)
+	plain, err := oci.Decompress(file)
 	if err != nil {
 		return nil, err
 	}

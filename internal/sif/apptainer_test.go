@@ -33,7 +33,7 @@ func busybox(t *testing.T) (c v1.Image, layers [][]byte) {
 	first := []entry{dir("bin"), bin, dir("etc"), reg("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"), reg("etc/group", "root:x:0:\n"),
 		dir("tmp"), dir("srv"), reg("srv/gone", "gone"), reg("etc/hostname", "builder\n")}
 	for _, name := range []string{"sh", "id", "cat", "echo", "env", "test", "ls", "uname"} {
-		first = append(first, entry{tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", ModTime: stamp}, ""})
+		first = append(first, entry{Header: tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox", ModTime: stamp}})
 	}
 	mail := reg("srv/mail", "mail")
 	mail.Mode, mail.Uid, mail.Gid = 0o2755, 8, 12
@@ -43,7 +43,7 @@ func busybox(t *testing.T) (c v1.Image, layers [][]byte) {
 	sticky := dir("tmp")
 	sticky.Mode = 0o1777
 	second := []entry{reg("srv/.wh.gone", ""), mail, capable, sticky,
-		{tar.Header{Name: "srv/mail2", Typeflag: tar.TypeLink, Linkname: "srv/mail"}, ""}}
+		{Header: tar.Header{Name: "srv/mail2", Typeflag: tar.TypeLink, Linkname: "srv/mail"}}}
 	c.Config = v1.ImageConfig{Env: []string{"PATH=/bin", `GREETING=it's a "test" $HERE`}, Entrypoint: []string{"/bin/echo", "$entry"}, Cmd: []string{"default words"},
 		Labels: map[string]string{"org.opencontainers.image.title": "busybox"}}
 	return c, [][]byte{archive(t, first), archive(t, second)}

@@ -2,14 +2,13 @@ package sif
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 )
 
-// Files that are being written are named tempMark, what they are for, '-' and a number.
+// Files that are being written are named tempMark, the name they will have, '-' and a number.
 const tempMark = ".tmp-"
 
 // beside makes a file to be renamed to path and removes those that killed processes
@@ -20,7 +19,7 @@ func beside(path string) (f *os.File, done func(), err error) {
 	if dir == "" {
 		dir = "."
 	}
-	sweep(dir, base)
+	sweep(dir, tempMark+base+"-")
 	for {
 		if f, err = os.CreateTemp(dir, tempMark+base+"-*"); err != nil {
 			return nil, nil, err
@@ -53,29 +52,15 @@ func same(f *os.File) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// scratch is a file without a name: nothing is left of it, however we end.
-func scratch(dir string) (*os.File, error) {
-	sweep(dir, "sif")
-	f, err := os.CreateTemp(dir, tempMark+"sif-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // sweep removes temporary files that nobody has a lock on. Those of other users may
 // have to stay.
-func sweep(dir, what string) {
+func sweep(dir, prefix string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		number, ours := strings.CutPrefix(e.Name(), tempMark+what+"-")
+		number, ours := strings.CutPrefix(e.Name(), prefix)
 		if !ours || number == "" || strings.Trim(number, "0123456789") != "" || !e.Type().IsRegular() {
 			continue
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -105,58 +104,42 @@ func convert(ctx context.Context, l *oci.Layout, d v1.Descriptor, path string, o
 	if err != nil {
 		return Result{}, err
 	}
-	fs, err := scratch(filepath.Dir(path))
+	tmp, done, err := beside(path)
 	if err != nil {
 		return Result{}, err
 	}
-	defer fs.Close()
+	defer done()
+	at, err := place(a, c.Architecture, o)
+	if err != nil {
+		return Result{}, err
+	}
+	p := &placed{f: tmp, at: at}
 	r := Result{Arch: c.Architecture}
-	b := builder{layout: l, manifest: d, config: c, layers: len(m.Layers), o: o, out: fs, add: a, r: &r}
+	b := builder{layout: l, manifest: d, m: m, config: c, o: o, out: p, add: a, r: &r}
 	if err := b.run(ctx); err != nil {
 		return Result{}, err
 	}
-	return r, assemble(ctx, path, fs, b.add, o, &r)
+	return r, assemble(ctx, path, tmp, p, b.add, o, &r)
 }
 
-// assemble joins the file system with what describes it.
-func assemble(ctx context.Context, path string, fs *os.File, a *additions, o Options, r *Result) error {
-	st, err := fs.Stat()
+// assemble writes around the file system what describes it.
+func assemble(ctx context.Context, path string, tmp *os.File, fs *placed, a *additions, o Options, r *Result) error {
+	st, err := tmp.Stat()
 	if err != nil {
 		return err
 	}
-	if r.ID, err = identity(ctx, a.definition, a.inspect, a.config, io.NewSectionReader(fs, 0, st.Size())); err != nil {
-		return err
-	}
-	if _, err := fs.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	objects := []struct {
-		kind sif.DataType
-		r    io.Reader
-		opts []sif.DescriptorInputOpt
-	}{
-		{sif.DataDeffile, strings.NewReader(a.definition), nil},
-		{sif.DataGenericJSON, strings.NewReader(a.inspect), []sif.DescriptorInputOpt{sif.OptObjectName(inspectName)}},
-		{sif.DataGenericJSON, strings.NewReader(a.config), []sif.DescriptorInputOpt{sif.OptObjectName(configName)}},
-		// The library's default is the page of this machine.
-		{sif.DataPartition, ctxReader{ctx, fs}, []sif.DescriptorInputOpt{sif.OptObjectAlignment(4096),
-			sif.OptPartitionMetadata(sif.FsSquash, sif.PartPrimSys, r.Arch)}},
-	}
-	var inputs []sif.DescriptorInput
-	for _, ob := range objects {
-		in, err := sif.NewDescriptorInput(ob.kind, ob.r, append(ob.opts, sif.OptObjectTime(o.Epoch))...)
-		if err != nil {
-			return err
-		}
-		inputs = append(inputs, in)
-	}
-	tmp, done, err := beside(path)
+	fs.size = st.Size() - fs.at
+	at, err := place(a, r.Arch, o)
 	if err != nil {
 		return err
 	}
-	defer done()
-	img, err := sif.CreateContainer(tmp, sif.OptCreateWithDescriptors(inputs...), sif.OptCreateWithLaunchScript(launch),
-		sif.OptCreateWithID(r.ID), sif.OptCreateWithTime(o.Epoch), sif.OptCreateWithCloseOnUnload(false))
+	if err := fs.move(ctx, at); err != nil {
+		return err
+	}
+	if r.ID, err = identity(ctx, a.definition, a.inspect, a.config, io.NewSectionReader(tmp, fs.at, fs.size)); err != nil {
+		return err
+	}
+	img, err := create(tmp, a, fs, r.Arch, o, sif.OptCreateWithID(r.ID))
 	if err != nil {
 		return err
 	}
@@ -184,6 +167,32 @@ func assemble(ctx context.Context, path string, fs *os.File, a *additions, o Opt
 	return publish(tmp, path)
 }
 
+// create writes the objects of a SIF file.
+func create(rw sif.ReadWriter, a *additions, fs io.Reader, arch string, o Options, opts ...sif.CreateOpt) (*sif.FileImage, error) {
+	objects := []struct {
+		kind sif.DataType
+		r    io.Reader
+		opts []sif.DescriptorInputOpt
+	}{
+		{sif.DataDeffile, strings.NewReader(a.definition), nil},
+		{sif.DataGenericJSON, strings.NewReader(a.inspect), []sif.DescriptorInputOpt{sif.OptObjectName(inspectName)}},
+		{sif.DataGenericJSON, strings.NewReader(a.config), []sif.DescriptorInputOpt{sif.OptObjectName(configName)}},
+		// The library's default is the page of this machine.
+		{sif.DataPartition, fs, []sif.DescriptorInputOpt{sif.OptObjectAlignment(4096),
+			sif.OptPartitionMetadata(sif.FsSquash, sif.PartPrimSys, arch)}},
+	}
+	var inputs []sif.DescriptorInput
+	for _, ob := range objects {
+		in, err := sif.NewDescriptorInput(ob.kind, ob.r, append(ob.opts, sif.OptObjectTime(o.Epoch))...)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, in)
+	}
+	return sif.CreateContainer(rw, append(opts, sif.OptCreateWithDescriptors(inputs...), sif.OptCreateWithLaunchScript(launch),
+		sif.OptCreateWithTime(o.Epoch), sif.OptCreateWithCloseOnUnload(false))...)
+}
+
 // compare sums up what was written and says whether it is at path already.
 func compare(ctx context.Context, tmp *os.File, path string) (digest string, same bool, err error) {
 	if _, err := tmp.Seek(0, io.SeekStart); err != nil {
@@ -194,6 +203,13 @@ func compare(ctx context.Context, tmp *os.File, path string) (digest string, sam
 		return "", false, err
 	}
 	digest = fmt.Sprintf("sha256:%x", sum.Sum(nil))
+	st, err := tmp.Stat()
+	if err != nil {
+		return "", false, err
+	}
+	if now, err := os.Stat(path); err != nil || now.Size() != st.Size() {
+		return digest, false, nil
+	}
 	old, err := os.Open(path)
 	if err != nil {
 		return digest, false, nil

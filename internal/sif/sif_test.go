@@ -28,9 +28,9 @@ func twoLayers(t testing.TB) [][]byte {
 	return [][]byte{
 		archive(t, []entry{
 			dir("bin"), su, ping, dir("etc"), secret, dir("var"), dir("var/cache"), reg("var/cache/old", "old"), reg("var/kept", "kept"),
-			{tar.Header{Name: "bin/su2", Typeflag: tar.TypeLink, Linkname: "bin/su"}, ""},
-			{tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3, ModTime: stamp}, ""},
-			{tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeSymlink, Linkname: "../run/resolv.conf", ModTime: stamp}, ""},
+			{Header: tar.Header{Name: "bin/su2", Typeflag: tar.TypeLink, Linkname: "bin/su"}},
+			{Header: tar.Header{Name: "null", Typeflag: tar.TypeChar, Mode: 0o666, Devmajor: 1, Devminor: 3, ModTime: stamp}},
+			{Header: tar.Header{Name: "etc/resolv.conf", Typeflag: tar.TypeSymlink, Linkname: "../run/resolv.conf", ModTime: stamp}},
 			reg("etc/hosts", "127.0.0.1 builder"),
 		}),
 		archive(t, []entry{
@@ -114,11 +114,72 @@ func TestLayersAreFlattened(t *testing.T) {
 	}
 }
 
+// Layers that delete and replace files are read once; a second time only when a hard
+// link keeps what they hide.
+func TestLayersAreReadOnce(t *testing.T) {
+	base := []entry{reg("a/gone", "1"), reg("a/kept", "2"), reg("b/old", "3"), reg("c", "4"), reg("etc/hosts", "5"), reg("d", "6")}
+	top := []entry{reg("a/.wh.gone", ""), reg("b/.wh..wh..opq", ""), reg("b/new", "7"), reg("c", "8"), reg("d/e", "9")}
+	link := entry{Header: tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "a/gone"}}
+	for want, lower := range map[bool][]entry{true: base, false: append(base[:len(base):len(base)], link)} {
+		l, d := image(t, v1.Image{}, archive(t, lower), archive(t, top))
+		m, c, err := l.Image(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add, err := added(c, d, Options{}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer out.Close()
+		b := builder{layout: l, manifest: d, m: m, config: c, out: out, add: add}
+		_, exact, err := b.write(context.Background(), b.foreseen(context.Background()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.w.Abort()
+		if exact != want {
+			t.Errorf("all that is in the image and nothing else was taken in: %v, want %v", exact, want)
+		}
+	}
+}
+
+// The names of a layer are read before the layer is verified: what is wrong with it is
+// still told as of any other.
+func TestCorruptUpperLayer(t *testing.T) {
+	l, d := image(t, v1.Image{}, twoLayers(t)...)
+	m, _, err := l.Image(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := l.BlobPath(m.Layers[1].Digest)
+	whole, err := os.ReadFile(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{"cut": whole[:len(whole)/2], "empty": nil, "no gzip": []byte("no archive")} {
+		if err := os.WriteFile(blob, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "image.sif")
+		_, err := Convert(context.Background(), l, d, path, Options{})
+		if e, ok := errors.AsType[*rootfs.LayerError](err); !ok || e.Index != 1 || !errors.Is(err, rootfs.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
+		}
+	}
+}
+
 // A name that is twice in one layer, and a file of ours that has another name.
 func TestHiddenInOneLayer(t *testing.T) {
 	l, d := image(t, v1.Image{}, archive(t, []entry{
 		reg("twice", strings.Repeat("not to be seen ", 20000)), reg("twice", "last"), reg("etc/hosts", "hosts"),
-		{tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "etc/hosts"}, ""},
+		{Header: tar.Header{Name: "other", Typeflag: tar.TypeLink, Linkname: "etc/hosts"}},
 	}))
 	path, _ := converted(t, l, d, Options{Compression: squashfs.LZ4})
 	raw, _ := os.ReadFile(path)

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -20,10 +19,10 @@ import (
 type builder struct {
 	layout   *oci.Layout
 	manifest v1.Descriptor
+	m        v1.Manifest
 	config   v1.Image
-	layers   int
 	o        Options
-	out      *os.File
+	out      squashfs.File
 	add      *additions
 	r        *Result
 
@@ -32,29 +31,29 @@ type builder struct {
 }
 
 // run writes content as the layers stream by and then, when it is known what the
-// image has, the entries. Content that a later layer hides must not be in the file,
-// so that images of several layers are read once before, for their names alone. Of one
-// layer only names that are in it twice are hidden: then it is read again.
+// image has, the entries. Content that a later layer hides must not be in the file. It
+// is left out by the names that the later layers have; where those deceive, by hard links or
+// by a name that is in one layer twice, all is read again.
 func (b *builder) run(ctx context.Context) error {
-	var live map[int]*rootfs.Entry
-	if b.layers > 1 {
-		img, err := rootfs.Open(ctx, b.layout, b.manifest, rootfs.Options{})
-		if err != nil {
-			return err
-		}
-		live = b.inodes(img)
-	}
+	wanted := b.foreseen(ctx)
 	for {
-		img, hidden, err := b.write(ctx, live)
+		img, exact, err := b.write(ctx, wanted)
 		if err != nil {
 			return err
 		}
-		if !hidden {
+		if exact {
 			return b.finish(img)
 		}
 		b.w.Abort()
-		live = b.inodes(img)
+		live := b.inodes(img)
+		wanted = func(_ int, e *rootfs.Entry) bool { return live[e.Inode] != nil }
 	}
+}
+
+// foreseen says of a file whether it will be in the SIF, by names alone.
+func (b *builder) foreseen(ctx context.Context) func(int, *rootfs.Entry) bool {
+	foresight := rootfs.Foresee(ctx, b.layout, b.m)
+	return func(layer int, e *rootfs.Entry) bool { return !b.add.replaces(e) && !foresight.Hides(layer, e.Path) }
 }
 
 // inodes are the files with content that are in the SIF.
@@ -68,16 +67,16 @@ func (b *builder) inodes(img *rootfs.FS) map[int]*rootfs.Entry {
 	return live
 }
 
-// write reads the layers and takes in the content of those files that live names,
-// or of all when it is nil; hidden says that some of it is not in the image.
-func (b *builder) write(ctx context.Context, live map[int]*rootfs.Entry) (img *rootfs.FS, hidden bool, err error) {
+// write reads the layers and takes in the content of those files that are wanted. exact
+// says that these are all that the image has, and no others.
+func (b *builder) write(ctx context.Context, wanted func(int, *rootfs.Entry) bool) (img *rootfs.FS, exact bool, err error) {
 	b.w, err = squashfs.NewWriter(b.out, squashfs.Options{Compression: b.o.Compression, Level: b.o.Level, Workers: b.o.Workers, Epoch: b.o.Epoch})
 	if err != nil {
 		return nil, false, err
 	}
 	b.contents = map[int]*squashfs.Content{}
-	img, err = rootfs.Open(ctx, b.layout, b.manifest, rootfs.Options{Visit: func(_ int, e *rootfs.Entry, r io.Reader) error {
-		if e.Size == 0 || live != nil && live[e.Inode] == nil || live == nil && b.add.replaces(e) {
+	img, err = rootfs.Open(ctx, b.layout, b.manifest, rootfs.Options{Visit: func(layer int, e *rootfs.Entry, r io.Reader) error {
+		if e.Size == 0 || !wanted(layer, e) {
 			return nil
 		}
 		c, err := b.w.Content(strings.TrimPrefix(e.Path, "/"), e.Size, r)
@@ -88,15 +87,16 @@ func (b *builder) write(ctx context.Context, live map[int]*rootfs.Entry) (img *r
 		b.w.Abort()
 		return nil, false, err
 	}
+	exact = true
 	now := b.inodes(img)
 	for inode := range b.contents {
-		hidden = hidden || now[inode] == nil
+		exact = exact && now[inode] != nil
 	}
-	// What we replace may have another name, by a hard link.
+	// What is hidden or replaced may have another name, by a hard link.
 	for inode, e := range now {
-		hidden = hidden || e.Size > 0 && b.contents[inode] == nil
+		exact = exact && (e.Size == 0 || b.contents[inode] != nil)
 	}
-	return img, hidden, nil
+	return img, exact, nil
 }
 
 // finish adds the entries of the image and ours.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/atomicfile"
 	"github.com/cfbuild/cfbuild/internal/filelock"
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
@@ -53,11 +55,11 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 	}
 	defer unlock()
 	path := filepath.Join(dir, key)
-	if !e.NoCache && !low.volatile {
+	if !e.NoCache && !low.volatile && e.exported(path, job) {
 		if a, err := found(job, path); err == nil {
 			now := e.Now
 			os.Chtimes(path, now, now) // for pruning by age; a failure costs nothing
-			a.Cached = true
+			a.Cached, a.Inputs = true, low.inputs
 			return a, nil
 		}
 	}
@@ -65,8 +67,10 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 	if err := os.RemoveAll(tmp); err != nil {
 		return pipelines.Artifact{}, err
 	}
-	if _, err := e.Builder.Build(ctx, builders.Request{Job: job.ID, Graph: low.graph, Site: e.Site, Secrets: e.Secrets,
-		Output: tmp, Epoch: low.epoch, NoCache: e.NoCache, Keep: e.Keep, Events: ev}); err != nil {
+	res, err := e.Builder.Build(ctx, builders.Request{Job: job.ID, Graph: low.graph, Site: e.Site, Secrets: e.Secrets,
+		Output: tmp, Epoch: low.epoch, NoCache: e.NoCache, Keep: e.Keep, Events: ev,
+		CacheFrom: e.keyed(e.CacheFrom, job), CacheTo: e.keyed(e.CacheTo, job), Credentials: e.Credentials, AuthFile: e.AuthFile})
+	if err != nil {
 		os.RemoveAll(tmp)
 		return pipelines.Artifact{}, err
 	}
@@ -76,7 +80,49 @@ func (e *Engine) artifact(ctx context.Context, job pipelines.Job, low lowered, e
 	if err := os.Rename(tmp, path); err != nil {
 		return pipelines.Artifact{}, err
 	}
-	return found(job, path)
+	if res.Exported > 0 && res.Exported == len(e.CacheTo) {
+		b, err := json.Marshal(e.keyed(e.CacheTo, job))
+		if err == nil {
+			err = atomicfile.Write(filepath.Join(path, exportedFile), b, 0o644)
+		}
+		if err != nil {
+			return pipelines.Artifact{}, err
+		}
+	}
+	a, err := found(job, path)
+	a.Inputs = low.inputs
+	return a, err
+}
+
+// exportedFile, beside the artifact, lists the caches that have its steps.
+const exportedFile = "cfbuild-exported.json"
+
+// exported: the caches asked for have the steps of an artifact. Otherwise the builder
+// is asked again, for whom everything is there.
+func (e *Engine) exported(path string, job pipelines.Job) bool {
+	if len(e.CacheTo) == 0 {
+		return true
+	}
+	var have []builders.CacheRef
+	b, err := os.ReadFile(filepath.Join(path, exportedFile))
+	if err != nil || json.Unmarshal(b, &have) != nil {
+		return false
+	}
+	for _, want := range e.keyed(e.CacheTo, job) {
+		if !slices.Contains(have, want) {
+			return false
+		}
+	}
+	return true
+}
+
+// keyed are a job's own places in caches.
+func (e *Engine) keyed(refs []builders.CacheRef, job pipelines.Job) []builders.CacheRef {
+	var out []builders.CacheRef
+	for _, r := range refs {
+		out = append(out, r.Keyed(job.Target, job.Platform, e.Builder.Name()))
+	}
+	return out
 }
 
 // found reads the artifact at path, which must be whole: every blob there with

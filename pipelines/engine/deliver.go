@@ -23,6 +23,8 @@ type Delivery struct {
 	Tags []string
 	// MediaType is "v2s2" (default) or "oci".
 	MediaType string
+	// Marks are more tags for what is pushed, by target, set when all others are.
+	Marks map[string][]string
 	// SIFCompression is "gzip" (default), "zstd", "xz" or "lz4".
 	SIFCompression string
 	// SIFSign, when not nil, signs SIF files.
@@ -118,12 +120,13 @@ func (e *Engine) deliver(ctx context.Context, p Publisher, target string, parts 
 	if repository != "" {
 		ev, name := e.Events.With(target, "push"), "push to "+repository
 		ev.Send(pipelines.Event{Kind: pipelines.EventStart, Name: name})
-		r, err := p.Push(ctx, layout, target, repository, d.Tags, d.MediaType, ev)
+		r, err := p.Push(ctx, layout, target, repository, slices.Concat(d.Tags, d.Marks[target]), d.MediaType, ev)
 		if err != nil {
 			ev.Send(pipelines.Event{Kind: pipelines.EventFailed, Name: name, Text: err.Error()})
 			return err
 		}
 		ev.Send(pipelines.Event{Kind: pipelines.EventDone, Name: name, Text: r.Digest})
+		r.Tags = d.Tags
 		out.Receipts = append(out.Receipts, r)
 	}
 	return nil

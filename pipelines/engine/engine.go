@@ -35,6 +35,16 @@ type Engine struct {
 	Epoch time.Time
 	// Secrets for steps, by ID.
 	Secrets map[string][]byte
+	// CacheFrom and CacheTo are where results of steps are read from and kept, beside
+	// StateDir; each job has its own place in them ([builders.CacheRef.Keyed]).
+	// Credentials, by registry host, and AuthFile are for their registries.
+	CacheFrom, CacheTo []builders.CacheRef
+	Credentials        map[string]builders.Credential
+	AuthFile           string
+	// Program names this program and its version, as part of [Engine.Inputs].
+	// LabelInputs puts that key into the label of the same name of what is built.
+	Program     string
+	LabelInputs bool
 	// NoCache runs every step again; Keep leaves a failed step's container.
 	NoCache, Keep bool
 	// Resolve says which platforms a registry reference offers and the digest

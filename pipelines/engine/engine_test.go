@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -291,6 +292,34 @@ func TestUnsupportedPlatformIsSaidBeforeBuilding(t *testing.T) {
 	var un *builders.UnsupportedError
 	if !errors.As(err, &un) || b.builds.Load() != 0 {
 		t.Errorf("%v", err)
+	}
+}
+
+// lackingBoot knows no package.
+type lackingBoot struct {
+	fakeBoot
+	err error
+}
+
+func (b lackingBoot) Make(context.Context, bootstrap.Request) (bootstrap.Root, error) {
+	return bootstrap.Root{}, b.err
+}
+
+func TestErrorsOfABootstrapNameTheAuthorsLine(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		placed bool
+	}{
+		{fmt.Errorf("package nowhere: %w", pipelines.ErrInvalid), true},
+		{&pipelines.InvalidError{What: "package nowhere", Cause: "is in a module"}, true},
+		{errors.New("mirror: connection refused"), false},
+	} {
+		e := engineIn(t, &fakeBuilder{})
+		e.Bootstrappers = []bootstrap.Bootstrapper{lackingBoot{err: c.err}}
+		_, err := e.Run(t.Context(), plan(t, []pipelines.Platform{amd64}, "x"))
+		if !errors.Is(err, c.err) || strings.Contains(err.Error(), "engine_test.go:") != c.placed {
+			t.Errorf("%v: placed should be %v", err, c.placed)
+		}
 	}
 }
 

@@ -22,6 +22,8 @@ type lowered struct {
 	// volatile: some input could not be pinned, so the result cannot be known
 	// from the graph alone.
 	volatile bool
+	// inputs is the key of what went in, see [Engine.Inputs].
+	inputs string
 }
 
 // unixEpoch is the epoch in seconds, -1 when the builder finds it.
@@ -36,36 +38,60 @@ func (l lowered) unixEpoch() int64 {
 // digests, layouts to manifests, local directories to content hashes.
 func (e *Engine) lower(ctx context.Context, job pipelines.Job, ev pipelines.Sink) (lowered, error) {
 	out := lowered{epoch: e.Epoch}
-	g, err := job.Graph.Map(func(n pipelines.Node) ([]pipelines.Op, error) {
-		switch o := n.Op.(type) {
-		case pipelines.Bootstrap:
-			return e.bootstrap(ctx, n, o, &out, ev)
-		case pipelines.Pull:
-			return e.pin(ctx, n, o, &out)
-		case pipelines.Layout:
-			return pinLayout(n, o)
-		case pipelines.Local:
-			return pinLocal(n, o)
+	in := newInputs()
+	g, err := job.Graph.Map(func(n pipelines.Node) (ops []pipelines.Op, err error) {
+		o, ok := n.Op.(pipelines.Bootstrap)
+		if ok {
+			return e.bootstrap(ctx, n, o, &out, in, ev)
 		}
-		return []pipelines.Op{n.Op}, nil
+		if ops, err = e.pinned(ctx, n, &out); err == nil {
+			in.pins[n.ID] = ops[0]
+		}
+		return ops, err
 	})
+	if err != nil {
+		return out, err
+	}
 	out.graph = g
+	if out.inputs, err = e.inputKey(job, in, out.volatile); err == nil && e.LabelInputs {
+		out.graph, err = labelled(g, out.inputs)
+	}
 	return out, err
 }
 
-func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bootstrap, out *lowered, ev pipelines.Sink) ([]pipelines.Op, error) {
-	b, err := e.bootstrapper(n, o)
-	if err != nil {
-		return nil, err
+// pinned gives an operation, but no Bootstrap, with what moves in it pinned.
+func (e *Engine) pinned(ctx context.Context, n pipelines.Node, out *lowered) ([]pipelines.Op, error) {
+	switch o := n.Op.(type) {
+	case pipelines.Pull:
+		return e.pin(ctx, n, o, out)
+	case pipelines.Layout:
+		return pinLayout(n, o)
+	case pipelines.Local:
+		return pinLocal(n, o)
 	}
-	req := e.request(n, o, ev)
-	if req.Helper, err = e.helper(ctx, n.Platform); err != nil {
+	return []pipelines.Op{n.Op}, nil
+}
+
+// asked gives a node's bootstrapper and what it is asked.
+func (e *Engine) asked(ctx context.Context, n pipelines.Node, o pipelines.Bootstrap, ev pipelines.Sink) (b bootstrap.Bootstrapper, req bootstrap.Request, err error) {
+	if b, err = e.bootstrapper(n, o); err != nil {
+		return nil, req, err
+	}
+	req = e.request(n, o, ev)
+	req.Helper, err = e.helper(ctx, n.Platform)
+	return b, req, err
+}
+
+func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bootstrap, out *lowered, in *inputs, ev pipelines.Sink) ([]pipelines.Op, error) {
+	b, req, err := e.asked(ctx, n, o, ev)
+	if err != nil {
 		return nil, err
 	}
 	root, err := b.Make(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, placed(n, err)
 	}
+	in.root(n, root.Identity)
 	if root.Epoch.After(out.epoch) && e.Epoch.IsZero() {
 		out.epoch = root.Epoch
 	}
@@ -97,6 +123,21 @@ func (e *Engine) bootstrap(ctx context.Context, n pipelines.Node, o pipelines.Bo
 	}
 	// A trailing slash: what is in the directory, not the directory.
 	return []pipelines.Op{pipelines.Scratch{}, pipelines.Copy{From: stage, Src: []string{root.Subtree + "/"}, Dst: "/"}}, nil
+}
+
+// placed adds the author's line to an error in what the definition asks for.
+func placed(n pipelines.Node, err error) error {
+	var inv *pipelines.InvalidError
+	if errors.As(err, &inv) {
+		if inv.Where == (pipelines.Position{}) {
+			inv.Where = n.Where
+		}
+		return err
+	}
+	if w := n.Where.String(); w != "" && errors.Is(err, pipelines.ErrInvalid) {
+		return fmt.Errorf("%s: %w", w, err)
+	}
+	return err
 }
 
 // helper is a platform that runs natively where p is emulated.

@@ -141,7 +141,7 @@ func plain(rs ...*registrytest.Registry) site.Site {
 
 // fast has short waits.
 func fast(s site.Site) Options {
-	return Options{Site: s, Backoff: time.Millisecond, AuthFile: nowhere}
+	return Options{Site: s, Backoff: time.Millisecond, AuthFile: "/proc/none"}
 }
 
 // log collects events.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/registries"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/publishers"
 	"github.com/opencontainers/go-digest"
@@ -59,9 +60,9 @@ type endpoint struct {
 }
 
 func (p *Publisher) endpoints(ref reference.Named) []endpoint {
-	r, ok := registryOf(p.o.Site, ref.Name())
+	r, ok := registries.Of(p.o.Site, ref.Name())
 	if !ok {
-		return []endpoint{{ref, insecure(p.o.Site, ref.Name())}}
+		return []endpoint{{ref, registries.Insecure(p.o.Site, ref.Name())}}
 	}
 	var out []endpoint
 	for _, m := range r.Mirrors {

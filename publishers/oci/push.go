@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/registries"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/publishers"
 	"github.com/opencontainers/go-digest"
@@ -219,7 +220,7 @@ func (j *job) tag(ctx context.Context, tag string, raw []byte, d v1.Descriptor) 
 
 // mayBeAbsent: some registries refuse to read what does not exist.
 func mayBeAbsent(err error) bool {
-	s := status(err)
+	s := registries.Status(err)
 	return s == http.StatusUnauthorized || s == http.StatusForbidden
 }
 

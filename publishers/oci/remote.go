@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cfbuild/cfbuild/internal/registries"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/docker"
@@ -39,7 +40,7 @@ const maxBackoff = 30 * time.Second
 const quiet = 15 * time.Second
 
 func (p *Publisher) remote(repo reference.Named, ev pipelines.Sink) (*remote, error) {
-	sys, err := p.system(repo, insecure(p.o.Site, repo.Name()))
+	sys, err := p.system(repo, registries.Insecure(p.o.Site, repo.Name()))
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +294,7 @@ func (r *remote) manifestAt(ctx context.Context, tag string, d digest.Digest) (*
 }
 
 // absent: the registry says the manifest or repository is not there.
-func absent(err error) bool { return status(err) == 404 }
+func absent(err error) bool { return registries.Status(err) == 404 }
 
 func short(d digest.Digest) string {
 	if e := d.Encoded(); len(e) > 12 {

@@ -79,7 +79,7 @@ func TestPushSIFFails(t *testing.T) {
 		{other, repo + ":1", "1", "reference", "without tag or digest"},
 		{sifFile(t, 600), "127.0.0.1:1/group/base", "1", "connect", "connect"},
 	} {
-		_, err := New(Options{Site: plain(r), Retries: -1, AuthFile: nowhere}).PushSIF(t.Context(), c.path, "base", platform(t, "linux/amd64"), c.repo, []string{c.tag}, nil)
+		_, err := New(Options{Site: plain(r), Retries: -1, AuthFile: "/proc/none"}).PushSIF(t.Context(), c.path, "base", platform(t, "linux/amd64"), c.repo, []string{c.tag}, nil)
 		if pe := publishError(t, err); pe.Stage != c.stage || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("stage %q, %v; want %q, %q", pe.Stage, err, c.stage, c.says)
 		}

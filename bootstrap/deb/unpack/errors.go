@@ -1,62 +1,18 @@
 package unpack
 
-import (
-	"errors"
-	"fmt"
-)
+import "github.com/cfbuild/cfbuild/bootstrap/refused"
 
-// ErrRefused: a package is malformed or hostile.
-var ErrRefused = errors.New("package refused")
+// ErrRefused: a package is malformed, hostile, or not signed as it should be.
+var ErrRefused = refused.ErrPackage
 
 // RefusedError says what is wrong with a package. It matches [ErrRefused].
-type RefusedError struct {
-	// Package is "name_version_arch" or the file's name where that is not known.
-	Package string
-	// Member is the archive member ("data.tar.xz") or the path inside it.
-	Member string
-	Reason string
-	Err    error
-}
-
-func (e *RefusedError) Error() string {
-	s := "package " + e.Package
-	if e.Member != "" {
-		s += fmt.Sprintf(": %q", e.Member)
-	}
-	s += ": " + e.Reason
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	return s
-}
-
-func (e *RefusedError) Unwrap() error { return e.Err }
-
-// Is matches [ErrRefused].
-func (e *RefusedError) Is(target error) bool { return target == ErrRefused }
-
-// Hint says what to do.
-func (e *RefusedError) Hint() string {
-	return "the package passed its signed checksum, so the archive itself has it; leave it out with Exclude, or take another version"
-}
+type RefusedError = refused.PackageError
 
 // ConflictError: two packages ship the same path and neither Replaces the other.
-type ConflictError struct {
-	Path          string
-	First, Second string // packages
-}
-
-func (e *ConflictError) Error() string {
-	return fmt.Sprintf("packages %s and %s both ship %s and neither replaces the other", e.First, e.Second, e.Path)
-}
-
-// Hint says what to do.
-func (e *ConflictError) Hint() string { return "leave one of them out" }
+type ConflictError = refused.ConflictError
 
 // refuse makes a RefusedError without the package, which Add fills in.
-func refuse(member, format string, a ...any) error {
-	return &RefusedError{Member: member, Reason: fmt.Sprintf(format, a...)}
-}
+func refuse(member, format string, a ...any) error { return refused.Member(member, format, a...) }
 
 func refuseErr(member, reason string, err error) error {
 	return &RefusedError{Member: member, Reason: reason, Err: err}

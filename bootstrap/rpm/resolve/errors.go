@@ -3,9 +3,12 @@ package resolve
 import (
 	"fmt"
 	"strings"
+
+	"github.com/cfbuild/cfbuild/pipelines"
 )
 
-// NotFoundError: no package of the name, and none that provides it.
+// NotFoundError: no package of the name, and none that provides it. It matches
+// [pipelines.ErrInvalid].
 type NotFoundError struct {
 	Name string
 	Near []string
@@ -14,6 +17,9 @@ type NotFoundError struct {
 func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("package %s: no repository has it", e.Name)
 }
+
+// Is matches [pipelines.ErrInvalid].
+func (e *NotFoundError) Is(target error) bool { return target == pipelines.ErrInvalid }
 
 // Hint names what is like it.
 func (e *NotFoundError) Hint() string {

@@ -38,7 +38,7 @@ func Verify(data []byte, want Expect, ring openpgp.EntityList) (*rpmfile.Package
 	if err := signed(p, data[len(data)-in.Len()-len(p.Header.Raw):], payload, ring); err != nil {
 		e := &RefusedError{Package: label, Err: err}
 		if errors.Is(err, pgp.ErrSignature) {
-			e.hint = "it is not the distribution's, or signed with a key that is not known here: if it is right, add the key to the site's keyrings"
+			e.Advice = "it is not the distribution's, or signed with a key that is not known here: if it is right, add the key to the site's keyrings"
 		}
 		return nil, nil, e
 	}

@@ -57,6 +57,8 @@ type Input struct {
 	MachineCAs []site.Certificate
 	Pipeline   pipelines.Pipeline
 	Backends   []builders.Backend
+	// Workers is the address for backends that have some (CFBUILD_WORKERS).
+	Workers string
 	// Timeout of each check, default 15 s.
 	Timeout time.Duration
 }
@@ -210,7 +212,11 @@ func (m *machine) builder(ctx context.Context, b builders.Backend) (Check, bool)
 		c.Text = "left out of this program: " + b.Stub
 		return c, false
 	}
-	builder, err := b.Open(ctx, builders.Options{StateDir: filepath.Join(m.StateDir, b.Name)})
+	address := ""
+	if b.Workers != nil {
+		address = m.Workers
+	}
+	builder, err := b.Open(ctx, builders.Options{Address: address, Getenv: m.Getenv, StateDir: filepath.Join(m.StateDir, b.Name)})
 	var caps builders.Capabilities
 	if err == nil {
 		caps, err = builder.Capabilities(ctx)

@@ -1,4 +1,4 @@
-package rootfs
+package oci
 
 import "io"
 

@@ -1,0 +1,112 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/pipelines"
+)
+
+// Capabilities joins what the workers can do. A platform that a list names is there
+// also while its worker is not reached: building it then says why, which helps more
+// than that nobody runs it. It is emulated where no worker runs it natively.
+func (p *Pool) Capabilities(ctx context.Context) (builders.Capabilities, error) {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	if p.caps == nil {
+		caps, err := p.ask(ctx)
+		if err != nil {
+			return caps, err
+		}
+		p.caps = &caps
+	}
+	return *p.caps, nil
+}
+
+func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
+	errs := make([]error, len(p.workers))
+	var wg sync.WaitGroup
+	for i, w := range p.workers {
+		wg.Go(func() { errs[i] = p.ready(ctx, w) })
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return builders.Capabilities{}, context.Cause(ctx)
+	}
+	var out builders.Capabilities
+	var native []pipelines.Platform
+	for i, w := range p.workers {
+		if errs[i] != nil {
+			out.Detail = append(out.Detail, fmt.Sprintf("worker %s: %v", w.Address, errs[i]))
+			p.say("worker %s is passed over: %v", w.Address, errs[i])
+			for _, q := range w.Platforms {
+				add1(&out.Platforms, q)
+			}
+			continue
+		}
+		out.Available = true
+		out.Detail = append(out.Detail, w.tell())
+		for _, q := range w.caps.Platforms {
+			if !w.For(q) {
+				continue
+			}
+			add1(&out.Platforms, q)
+			if slices.Contains(w.caps.Emulated, q) {
+				add1(&out.Emulated, q)
+			} else {
+				add1(&native, q)
+			}
+		}
+		out.NetworkNone = out.NetworkNone || w.caps.NetworkNone
+		out.Secrets = out.Secrets || w.caps.Secrets
+		out.CacheMounts = out.CacheMounts || w.caps.CacheMounts
+		out.Roots = out.Roots || w.caps.Roots
+		out.Xattrs = out.Xattrs || w.caps.Xattrs
+	}
+	out.Emulated = slices.DeleteFunc(out.Emulated, func(q pipelines.Platform) bool { return slices.Contains(native, q) })
+	slices.SortFunc(out.Platforms, pipelines.ComparePlatforms)
+	slices.SortFunc(out.Emulated, pipelines.ComparePlatforms)
+	if !out.Available {
+		out.Reason, out.Fix = none(errs)
+	}
+	return out, nil
+}
+
+// none words that no worker answers.
+func none(errs []error) (reason, fix string) {
+	reason = "no worker answers: " + errors.Join(errs...).Error()
+	for _, err := range errs {
+		var h interface{ Hint() string }
+		if errors.As(err, &h) && h.Hint() != "" {
+			return reason, h.Hint()
+		}
+	}
+	return reason, ""
+}
+
+func (w *worker) tell() string {
+	s := "worker " + w.Address + ":"
+	for _, q := range w.caps.Platforms {
+		if !w.For(q) {
+			continue
+		}
+		s += " " + w.tells(q)
+	}
+	return s
+}
+
+func (p *Pool) say(format string, args ...any) {
+	if p.log != nil {
+		fmt.Fprintf(p.log, format+"\n", args...)
+	}
+}
+
+func add1(to *[]pipelines.Platform, q pipelines.Platform) {
+	if !slices.Contains(*to, q) {
+		*to = append(*to, q)
+	}
+}
