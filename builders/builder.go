@@ -106,6 +106,8 @@ type Capabilities struct {
 	// Links: a new name that a step gives to a file of a layer below stays a hard
 	// link to it.
 	Links bool `json:"links"`
+	// Sysfs: steps are sure to find the kernel's /sys.
+	Sysfs bool `json:"sysfs"`
 }
 
 // CanRun says whether steps for p can run.
