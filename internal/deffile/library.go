@@ -106,7 +106,7 @@ cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
 				cp -a "$d" "$t/$as"
 				continue
 			fi
-			R=$from cf_inside "${f#"$from"}"
+			(R=$from; cf_inside "${f#"$from"}")
 			if [ -d "$f" ]; then cp -a "$f/." "$t/"
 			else cp -a "$f" "$t/" && as=${f##*/}
 			fi
