@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -41,8 +42,8 @@ func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
 	var native []pipelines.Platform
 	for i, w := range p.workers {
 		if errs[i] != nil {
-			out.Detail = append(out.Detail, fmt.Sprintf("worker %s: %v", w.Address, errs[i]))
-			p.say("worker %s is passed over: %v", w.Address, errs[i])
+			out.Detail = append(out.Detail, "worker "+w.Address+": "+w.why(errs[i]))
+			p.say("worker %s is passed over: %s", w.Address, w.why(errs[i]))
 			for _, q := range w.Platforms {
 				add1(&out.Platforms, q)
 			}
@@ -71,21 +72,32 @@ func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
 	slices.SortFunc(out.Platforms, pipelines.ComparePlatforms)
 	slices.SortFunc(out.Emulated, pipelines.ComparePlatforms)
 	if !out.Available {
-		out.Reason, out.Fix = none(errs)
+		out.Reason, out.Fix = p.none(errs)
 	}
 	return out, nil
 }
 
 // none words that no worker answers.
-func none(errs []error) (reason, fix string) {
-	reason = "no worker answers: " + errors.Join(errs...).Error()
-	for _, err := range errs {
+func (p *Pool) none(errs []error) (reason, fix string) {
+	var all []string
+	for i, err := range errs {
+		all = append(all, p.workers[i].Address+": "+p.workers[i].why(err))
 		var h interface{ Hint() string }
-		if errors.As(err, &h) && h.Hint() != "" {
-			return reason, h.Hint()
+		if fix == "" && errors.As(err, &h) {
+			fix = h.Hint()
 		}
 	}
-	return reason, ""
+	return "no worker answers: " + strings.Join(all, "; "), fix
+}
+
+// why is an error of the worker where the worker is named already.
+func (w *worker) why(err error) string {
+	s := err.Error()
+	var un *builders.UnavailableError
+	if errors.As(err, &un) {
+		s = un.Reason
+	}
+	return strings.TrimPrefix(s, "buildkit "+w.Address+": ")
 }
 
 func (w *worker) tell() string {
