@@ -62,12 +62,20 @@ func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
 				add1(&native, q)
 			}
 		}
+		// What a step may ask for it gets where that is to be had: [worker.can].
 		out.NetworkNone = out.NetworkNone || w.caps.NetworkNone
 		out.Secrets = out.Secrets || w.caps.Secrets
 		out.CacheMounts = out.CacheMounts || w.caps.CacheMounts
 		out.Roots = out.Roots || w.caps.Roots
-		out.Xattrs = out.Xattrs || w.caps.Xattrs
 	}
+	// What is promised of every build holds where all keep it.
+	open := p.openWorkers(errs)
+	all := func(keeps func(builders.Capabilities) bool) bool {
+		return len(open) > 0 && !slices.ContainsFunc(open, func(w *worker) bool { return !keeps(w.caps) })
+	}
+	out.Xattrs = all(func(c builders.Capabilities) bool { return c.Xattrs })
+	out.Links = all(func(c builders.Capabilities) bool { return c.Links })
+	out.Sysfs = all(func(c builders.Capabilities) bool { return c.Sysfs })
 	out.Emulated = slices.DeleteFunc(out.Emulated, func(q pipelines.Platform) bool { return slices.Contains(native, q) })
 	slices.SortFunc(out.Platforms, pipelines.ComparePlatforms)
 	slices.SortFunc(out.Emulated, pipelines.ComparePlatforms)
@@ -75,6 +83,16 @@ func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
 		out.Reason, out.Fix = p.none(errs)
 	}
 	return out, nil
+}
+
+// openWorkers are those without an error.
+func (p *Pool) openWorkers(errs []error) (out []*worker) {
+	for i, w := range p.workers {
+		if errs[i] == nil {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // none words that no worker answers.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -342,5 +343,32 @@ func TestCancel(t *testing.T) {
 	l := &lab{workers: map[string]*fake{"a": a, "b": b}}
 	if _, err := l.pool(t, "a,b").Build(ctx, request(t, amd64)); err == nil || len(b.built) != 0 {
 		t.Errorf("%v; built again: %v", err, b.built)
+	}
+}
+
+// A capability that is added to the contract is one of the pool's, too: what steps ask for
+// where one worker has it, what holds for every build where all have it.
+func TestEveryCapability(t *testing.T) {
+	promises := []string{"Xattrs", "Links", "Sysfs"}
+	kind := reflect.TypeFor[builders.Capabilities]()
+	for i := range kind.NumField() {
+		f := kind.Field(i)
+		if f.Type.Kind() != reflect.Bool || f.Name == "Available" {
+			continue
+		}
+		with, without := can(amd64), can(arm64)
+		without.Secrets = false
+		reflect.ValueOf(&with).Elem().Field(i).SetBool(true)
+		l := &lab{workers: map[string]*fake{"a": {caps: with}, "b": {caps: with}, "c": {caps: without}}}
+		has := func(list string) bool {
+			c, err := l.pool(t, list).Capabilities(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return reflect.ValueOf(c).Field(i).Bool()
+		}
+		if promise := slices.Contains(promises, f.Name); !has("a,b") || has("a,c") == promise || has("c,c2") {
+			t.Errorf("%s: both %v, one of two %v, none %v", f.Name, has("a,b"), has("a,c"), has("c,c2"))
+		}
 	}
 }
