@@ -60,7 +60,7 @@ func (p *program) workersCommand() *cobra.Command {
 	p.builderFlag(cmd, &builder)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.Flags().DurationVar(&timeout, "timeout", 15*time.Second, "`TIME` each daemon may take to answer")
-	cmd.AddCommand(p.workersCertsCommand())
+	cmd.AddCommand(p.workersCertsCommand(), p.workersRemoveCommand())
 	return cmd
 }
 
