@@ -20,7 +20,7 @@ func (c *child) probe(ctx context.Context) (builders.Capabilities, error) {
 		return builders.Capabilities{}, err
 	}
 	defer st.close()
-	caps := builders.Capabilities{Available: true, NetworkNone: true, Secrets: true, CacheMounts: true, Roots: true, Xattrs: true, Links: true, Detail: st.notes}
+	caps := builders.Capabilities{Available: true, NetworkNone: true, Secrets: true, CacheMounts: true, Roots: true, Xattrs: true, Links: true, Sysfs: true, Detail: st.notes}
 	isolation := "isolation: chroot"
 	if c.opt.Isolation == isolationRunc {
 		path, err := exec.LookPath("runc")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/internal/atomicfile"
+	"github.com/cfbuild/cfbuild/internal/imagepull"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
@@ -259,9 +260,9 @@ func (st *store) pruneFiles(old func(time.Time) bool) error {
 			return err
 		}
 		needed.Write(b)
-		var p pullRecord
+		var p imagepull.Record
 		var m v1.Manifest
-		if strings.HasPrefix(e.Name(), "pull-") && atomicfile.ReadJSON(filepath.Join(st.dir, "meta", e.Name()), &p) && l.ReadJSON(p.Manifest, &m) == nil {
+		if strings.HasPrefix(e.Name(), imagepull.Prefix) && atomicfile.ReadJSON(filepath.Join(st.dir, "meta", e.Name()), &p) && l.ReadJSON(p.Manifest, &m) == nil {
 			needed.WriteString(m.Config.Digest.String())
 			for _, d := range m.Layers {
 				needed.WriteString(d.Digest.String())

@@ -12,24 +12,45 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// opener gives builders with a state directory of their own, on a daemon whose cache is
-// emptied each time.
-func opener(d *buildkitdtest.Daemon) func(t *testing.T) builders.Builder {
-	return func(t *testing.T) builders.Builder {
-		t.Helper()
-		c, err := client.New(t.Context(), d.Addr)
-		if err != nil {
-			t.Fatal(err)
+// opener gives builders with a state directory of their own and a daemon whose cache is
+// empty. The first one's is its alone; the others take turns on two, so that a test can
+// use two of them beside each other.
+func opener(t *testing.T, o buildkitdtest.Options) func(t *testing.T) builders.Builder {
+	var daemons []*buildkitdtest.Daemon
+	opened := 0
+	return func(st *testing.T) builders.Builder {
+		st.Helper()
+		i := opened
+		if opened++; i > 2 {
+			i = 1 + (i+1)%2
 		}
-		defer c.Close()
-		if err := c.Prune(t.Context(), nil, client.PruneAll); err != nil {
-			t.Fatal(err)
+		if i == len(daemons) {
+			daemons = append(daemons, buildkitdtest.Start(t, o))
+		} else {
+			prune(st, daemons[i])
 		}
-		b, err := buildkit.Backend().Open(t.Context(), builders.Options{Address: d.Addr, StateDir: t.TempDir(), Log: testLog{t}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+		return open(st, daemons[i])
+	}
+}
+
+func open(t *testing.T, d *buildkitdtest.Daemon) builders.Builder {
+	t.Helper()
+	b, err := buildkit.Backend().Open(t.Context(), builders.Options{Address: d.Addr, StateDir: t.TempDir(), Log: testLog{t}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func prune(t *testing.T, d *buildkitdtest.Daemon) {
+	t.Helper()
+	c, err := client.New(t.Context(), d.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Prune(t.Context(), nil, client.PruneAll); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -41,9 +62,9 @@ func (l testLog) Write(p []byte) (int, error) {
 }
 
 func TestConformance(t *testing.T) {
-	builderstest.Run(t, opener(buildkitdtest.Start(t, buildkitdtest.Options{})))
+	builderstest.Run(t, opener(t, buildkitdtest.Options{}))
 }
 
 func TestConformanceRootless(t *testing.T) {
-	builderstest.Run(t, opener(buildkitdtest.Start(t, buildkitdtest.Options{Rootless: true})))
+	builderstest.Run(t, opener(t, buildkitdtest.Options{Rootless: true}))
 }

@@ -18,19 +18,29 @@ import (
 )
 
 func (b *builder) newBuild(r *builders.Request) (*build, error) {
-	x := &build{b: b, r: r, epoch: epochOf(r.Epoch)}
+	x := &build{b: b, r: r, epoch: epochOf(r.Epoch), outside: &caches{}}
 	var err error
 	if x.blobs, err = openBlobs(b.dir); err != nil {
 		return nil, err
 	}
 	x.l = newLowering(r, x.epoch, x.blobs.shared)
 	x.l.show, x.l.pull = x.blobs.show, x.pull
-	x.w = newWatch(x.l)
-	x.w.send, x.w.claim = x.event, b.claim
-	for _, v := range r.Secrets {
-		x.w.secrets = append(x.w.secrets, secretLines(v)...)
-	}
+	x.again()
 	return x, nil
+}
+
+// again begins to watch, or begins anew; an event that was sent is not sent twice.
+func (x *build) again() {
+	w := newWatch(x.l)
+	w.send, w.claim, w.cache = x.event, x.b.claim, x.cacheVertex
+	for _, v := range x.r.Secrets {
+		w.secrets = append(w.secrets, secretLines(v)...)
+	}
+	if x.w != nil {
+		x.w.close()
+		w.said = x.w.said
+	}
+	x.w = w
 }
 
 func (x *build) event(n pipelines.Node, kind pipelines.EventKind, text string) {
@@ -50,6 +60,7 @@ func (x *build) image(ctx context.Context) (builders.Result, error) {
 	if x.r.Keep {
 		x.note(pipelines.EventNote, "a failed step's files stay within the daemon; --keep has no effect with BuildKit")
 	}
+	defer func() { x.outside.close() }()
 	final, layers, err := x.run(ctx)
 	if err != nil {
 		return builders.Result{}, x.end(ctx, err)
@@ -71,6 +82,7 @@ func (x *build) image(ctx context.Context) (builders.Result, error) {
 		return builders.Result{}, x.space(err)
 	}
 	res.Ran, res.Cached = ran, cached
+	res.Exported = x.outside.finish(x)
 	return res, nil
 }
 

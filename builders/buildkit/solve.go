@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,9 +21,11 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/secrets"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	solvererr "github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/entitlements"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -36,6 +39,8 @@ type build struct {
 	blobs *blobs
 	l     *lowering
 	w     *watch
+	// outside are caches beyond the daemon's own.
+	outside *caches
 
 	mu sync.Mutex
 	// refused is what lowering found wrong; the daemon would hand it back as a text.
@@ -68,6 +73,44 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 	if err := x.fits(ctx, c); err != nil {
 		return state{}, nil, err
 	}
+	if err := x.openCaches(); err != nil {
+		return state{}, nil, err
+	}
+	for again := 0; ; {
+		final, layers, err := x.solve(ctx, c)
+		switch {
+		case err == nil || ctx.Err() != nil || !x.daemonToBlame(err):
+			return final, layers, err
+		case forgotten(err) && again < 3:
+			again++
+		case len(x.outside.from) > 0:
+			// The daemon takes a cache's word for what it has, and fetches when it needs it.
+			x.note(pipelines.EventWarning, "a cache does not give what it promised, building without: %s", cause(err))
+			x.outside.from = nil
+		default:
+			return final, layers, err
+		}
+		x.again()
+	}
+}
+
+// forgotten: the daemon gave up what it had begun to hold for another build that failed
+// or ended; asked again it begins anew.
+func forgotten(err error) bool {
+	s := err.Error()
+	return strings.Contains(s, "lease \"") && strings.HasSuffix(s, "not found")
+}
+
+// daemonToBlame: no step of ours failed.
+func (x *build) daemonToBlame(err error) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var exit *gatewaypb.ExitError
+	return x.late == nil && x.refused == nil && !errors.As(err, &exit) && !connectionLost(err)
+}
+
+// solve has the daemon do it once.
+func (x *build) solve(ctx context.Context, c *client.Client) (state, []v1.Descriptor, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	x.w.late = func(n pipelines.Node) {
@@ -82,22 +125,21 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 			Attrs: map[string]string{"tar": "false", "compression": x.b.compression(), "oci-mediatypes": "true"}}},
 		OCIStores:     map[string]content.Store{storeID: x.blobs},
 		FrontendAttrs: map[string]string{"platform": x.r.Graph.Platform.String()},
-		Session:       []session.Attachable{secretsprovider.NewSecretProvider(x)},
+		Session:       []session.Attachable{secretsprovider.NewSecretProvider(x), logins{x: x}},
+		CacheImports:  x.outside.from,
+		CacheExports:  x.outside.to,
 		// The definition and its logs are nobody else's business.
 		Internal: true,
 	}
 	if x.b.engine != nil && x.b.engine.hostNetwork() {
 		x.l.hostNetwork, opt.AllowedEntitlements = true, []string{entitlements.EntitlementNetworkHost.String()}
 	}
-	if err := x.caches(&opt); err != nil {
-		return state{}, nil, err
-	}
 	status := make(chan *client.SolveStatus)
 	var watching sync.WaitGroup
 	watching.Go(func() { x.w.run(status) })
 	res, err := c.Build(ctx, opt, Name, func(ctx context.Context, g gateway.Client) (*gateway.Result, error) {
 		out, s, err := x.lower(ctx, g, opt)
-		if err != nil {
+		if err != nil && !fromDaemon(err) {
 			x.mu.Lock()
 			x.refused = err
 			x.mu.Unlock()
@@ -111,6 +153,12 @@ func (x *build) run(ctx context.Context) (state, []v1.Descriptor, error) {
 	}
 	layers, err := x.layers(ctx, res)
 	return final, layers, err
+}
+
+// fromDaemon: lowering passes on what the daemon said of a step.
+func fromDaemon(err error) bool {
+	var vertex *solvererr.VertexError
+	return errors.As(err, &vertex) || connectionLost(err)
 }
 
 var errLate = errors.New("a step took too long")

@@ -37,6 +37,10 @@ type watch struct {
 	send    func(n pipelines.Node, kind pipelines.EventKind, text string)
 	claim   func(d digest.Digest, started time.Time) bool
 	secrets [][]byte
+	// cache is shown what becomes of outside caches.
+	cache func(v *client.Vertex)
+	// said are the events of each node that were sent.
+	said map[string]pipelines.EventKind
 	// late is called when a step has been running for longer than its Timeout.
 	late func(n pipelines.Node)
 
@@ -50,14 +54,17 @@ type watch struct {
 type progress struct {
 	phase phase
 	vtx   *vertex
-	buf   []byte
-	tail  []string
-	crash bool // the emulator said that it crashed
-	timer *time.Timer
+	// loading: the result comes from a cache. What is fetched for it looks like work
+	// of the vertex.
+	loading bool
+	buf     []byte
+	tail    []string
+	crash   bool // the emulator said that it crashed
+	timer   *time.Timer
 }
 
 func newWatch(l *lowering) *watch {
-	return &watch{l: l, keys: map[digest.Digest]string{}, steps: map[string]*progress{}}
+	return &watch{l: l, keys: map[digest.Digest]string{}, steps: map[string]*progress{}, said: map[string]pipelines.EventKind{}}
 }
 
 // secretLines are the values that must not leave in a log: each line of a secret
@@ -78,6 +85,7 @@ func (w *watch) run(from <-chan *client.SolveStatus) {
 		w.mu.Lock()
 		for _, v := range s.Vertexes {
 			w.vertex(v)
+			w.cache(v)
 		}
 		for _, l := range s.Logs {
 			if p := w.steps[w.keys[l.Vertex]]; p != nil {
@@ -113,7 +121,13 @@ func (w *watch) of(v *client.Vertex) *progress {
 // vertex notes that one has started.
 func (w *watch) vertex(v *client.Vertex) {
 	p := w.of(v)
-	if p == nil || v.Started == nil || v.Cached || p.phase != waiting {
+	if p == nil || v.Started == nil {
+		return
+	}
+	if v.Cached {
+		p.loading = v.Completed == nil
+	}
+	if v.Cached || p.loading || p.phase != waiting {
 		return
 	}
 	p.phase = running
@@ -126,7 +140,7 @@ func (w *watch) vertex(v *client.Vertex) {
 // end notes that one is done. Errors come with the build's answer.
 func (w *watch) end(v *client.Vertex) {
 	p := w.of(v)
-	if p == nil || v.Completed == nil || v.Error != "" || p.phase == ended {
+	if p == nil || v.Completed == nil || v.Error != "" || p.phase == ended || p.loading {
 		return
 	}
 	kind := pipelines.EventDone
@@ -158,7 +172,26 @@ func (w *watch) each(p *progress, kind pipelines.EventKind) {
 		return
 	}
 	for _, n := range p.vtx.nodes {
-		w.send(n, kind, "")
+		w.say(n, kind, "")
+	}
+}
+
+// say sends a start or an end, each once.
+func (w *watch) say(n pipelines.Node, kind pipelines.EventKind, text string) {
+	switch was := w.said[n.ID]; {
+	case was == kind, was != "" && was != pipelines.EventStart:
+		return
+	}
+	w.said[n.ID] = kind
+	w.send(n, kind, text)
+}
+
+// close ends the clocks.
+func (w *watch) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.steps {
+		p.stop()
 	}
 }
 
@@ -217,31 +250,24 @@ func (w *watch) step(d digest.Digest) (*progress, bool) {
 	return p, p != nil
 }
 
-// finish ends what is still open: as failed the step with that node, the others as
-// failed too, for nothing was made of them.
+// finish ends what is still open: as failed the step with that node. The others ended
+// with the build.
 func (w *watch) finish(n pipelines.Node, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	said := false
+	if n.ID != "" {
+		w.say(n, pipelines.EventFailed, text)
+	}
 	for _, p := range w.steps {
 		p.stop()
-		if p.vtx.quiet || p.phase == ended {
+		if p.vtx.quiet {
 			continue
 		}
-		open := p.phase == running
-		p.phase = ended
 		for _, m := range p.vtx.nodes {
-			switch {
-			case m.ID == n.ID:
-				said = true
-				w.send(m, pipelines.EventFailed, text)
-			case open:
-				w.send(m, pipelines.EventDone, "")
+			if w.said[m.ID] == pipelines.EventStart {
+				w.say(m, pipelines.EventDone, "")
 			}
 		}
-	}
-	if !said && n.ID != "" {
-		w.send(n, pipelines.EventFailed, text)
 	}
 }
 
@@ -267,7 +293,7 @@ func (w *watch) done(nodes []pipelines.Node) (ran, cached int) {
 			continue
 		}
 		for _, n := range group {
-			w.send(n, pipelines.EventCached, "")
+			w.say(n, pipelines.EventCached, "")
 		}
 		if slices.ContainsFunc(group, changes) {
 			w.cached += len(group)

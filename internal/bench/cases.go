@@ -5,11 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // comparisons are the product's speed goals. Peers get the same mirror and the
 // same package set (usr-is-merged in place of usrmerge).
-func comparisons(cfbuild, five, mirror, work string) ([]comparison, error) {
+func comparisons(cfbuild, five, mirror, work string, d *daemons) ([]comparison, error) {
 	state, out := filepath.Join(work, "state"), filepath.Join(work, "out")
 	clear := func() error { return removeAll(state, out) }
 	run := func(arch string) []string {
@@ -58,7 +59,7 @@ func comparisons(cfbuild, five, mirror, work string) ([]comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append([]comparison{
+	return slices.Concat([]comparison{
 		{name: "cold debian12 linux/amd64 to a compressed OCI layout", wall: 0.35, cpu: 0.6,
 			ours: side{name: "cfbuild", before: clear, run: run("amd64")},
 			peers: []side{mm("amd64"), {name: "debootstrap + buildah", run: sh(fmt.Sprintf(
@@ -81,7 +82,7 @@ func comparisons(cfbuild, five, mirror, work string) ([]comparison, error) {
 		{name: "five RUN steps on a local base, warm", wall: 0.5,
 			ours:  side{name: "cfbuild", before: prepare, run: fiveRun},
 			peers: []side{{name: "buildah build --layers", run: buildah("")}}},
-	}, sifs...), nil
+	}, buildkitComparisons(cfbuild, five, mirror, work, d, prepare), sifs), nil
 }
 
 // containerfile does what the fiverun program does.

@@ -22,12 +22,27 @@ import (
 // suite is the release whose Docker is the newer one.
 const suite = "trixie"
 
-// newer gives a root filesystem with that release's Docker, unpacked by our own bootstrap
-// from the mirror this machine takes Debian from. No package of the machine is touched.
+// newer gives a root filesystem with that release's Docker.
 func newer(t testing.TB) string {
 	t.Helper()
+	return unpacked(t, "docker-"+suite, "docker.io", "ca-certificates")
+}
+
+// NewerClient gives the directory of a root filesystem with that release's docker and its
+// buildx. Both are run where they are: they need no more of it than a libc that this
+// machine has as well.
+func NewerClient(t testing.TB) string {
+	t.Helper()
+	return unpacked(t, "docker-client-"+suite, "docker-cli", "docker-buildx")
+}
+
+// unpacked gives a root filesystem with packages of that release, unpacked by our own
+// bootstrap from the mirror this machine takes Debian from. No package of the machine is
+// touched.
+func unpacked(t testing.TB, name string, packages ...string) string {
+	t.Helper()
 	testneed.Root(t)
-	return testneed.Kept(t, "docker-"+suite, func(dir string) error {
+	return testneed.Kept(t, name, func(dir string) error {
 		if _, err := os.Stat(dir); err == nil {
 			return nil
 		}
@@ -42,10 +57,10 @@ func newer(t testing.TB) string {
 		if err != nil {
 			return err
 		}
-		root, err := deb.New(deb.Options{}).Make(ctx, bootstrap.Request{Job: "docker", CacheDir: filepath.Join(work, "cache"), Now: time.Now(),
+		root, err := deb.New(deb.Options{}).Make(ctx, bootstrap.Request{Job: name, CacheDir: filepath.Join(work, "cache"), Now: time.Now(),
 			Platform: pipelines.Platform{OS: "linux", Architecture: "amd64"}, Events: func(pipelines.Event) {},
 			Site: site.Site{Mirrors: map[string][]site.Mirror{"debian": {{URL: mirror}}}},
-			Op: pipelines.Bootstrap{Method: "deb", Include: []string{"docker.io", "ca-certificates"},
+			Op: pipelines.Bootstrap{Method: "deb", Include: packages,
 				Sources: []pipelines.PackageSource{{Repository: "debian", Suite: suite}}}})
 		if err != nil {
 			return err
