@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -61,13 +60,15 @@ func (x *build) image(ctx context.Context) (builders.Result, error) {
 		x.note(pipelines.EventNote, "a failed step's files stay within the daemon; --keep has no effect with BuildKit")
 	}
 	defer func() { x.outside.close() }()
+	wait, stop := x.aheadOf(ctx)
+	defer stop()
 	final, layers, err := x.run(ctx)
 	if err != nil {
 		return builders.Result{}, x.end(ctx, err)
 	}
 	ran, cached := x.w.done(final.nodes)
 	spec := assemble.Spec{Platform: x.r.Graph.Platform, Epoch: x.epoch, Raw: x.blobs.shared, LostXattrs: true,
-		Output: x.r.Output, Cache: filepath.Join(x.b.dir, "layers")}
+		Output: x.r.Output, Cache: x.b.layersDir()}
 	if img := final.src.image; img != nil {
 		spec.Base = &assemble.Base{Layout: img.Layout, Desc: img.Stored}
 	}
@@ -77,6 +78,7 @@ func (x *build) image(ctx context.Context) (builders.Result, error) {
 	if err := x.used(spec.Groups); err != nil {
 		return builders.Result{}, err
 	}
+	wait()
 	res, err := assemble.Write(ctx, spec)
 	if err != nil {
 		return builders.Result{}, x.space(err)

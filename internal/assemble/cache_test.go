@@ -1,6 +1,7 @@
 package assemble_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -37,6 +38,27 @@ func TestKept(t *testing.T) {
 	}
 	if again := l.must(); again.Digest != first.Digest {
 		t.Errorf("%s and %s", first.Digest, again.Digest)
+	}
+}
+
+// TestReadAhead: what is in the base is kept, and is what Write would have found.
+func TestReadAhead(t *testing.T) {
+	l := three(t)
+	if err := assemble.ReadAhead(t.Context(), *l.spec.Base, amd64, l.spec.Cache); err != nil {
+		t.Fatal(err)
+	}
+	kept := glob(t, l.spec.Cache, "items/*")
+	want := three(t)
+	if got := l.must(); len(kept) != 1 || got.Digest != want.must().Digest {
+		t.Errorf("kept %q, made %s", kept, got.Digest)
+	}
+	ahead, err := os.ReadFile(kept[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(filepath.Join(want.spec.Cache, "items", filepath.Base(kept[0])))
+	if err != nil || !bytes.Equal(ahead, written) {
+		t.Errorf("what Write keeps of the base differs (%v)", err)
 	}
 }
 
