@@ -139,6 +139,9 @@ type Backend struct {
 	Workers func(ctx context.Context, o Options, timeout time.Duration) ([]WorkerStatus, error)
 	// OnRequest backends are used when they are named, never by --builder auto.
 	OnRequest bool
+	// Remove takes what builds have started or stored in the daemon that o.Address names
+	// out of it, also while it is used, and says what that was. Nil: nothing is.
+	Remove func(ctx context.Context, o Options) ([]string, error)
 	// Stub is why this binary lacks the backend; then Open is nil.
 	Stub string
 }

@@ -113,6 +113,9 @@ func (b *builder) probe(ctx context.Context) (builders.Capabilities, error) {
 		return builders.Capabilities{}, diagnose(err, said)
 	}
 	version := strings.Join(said, " ")
+	if !strings.Contains(version, "apptainer version") {
+		return builders.Capabilities{}, unavailable(fmt.Sprintf("%s is no Apptainer: its version is %q", program, version), noneNeeded)
+	}
 	who := "as root in a user namespace"
 	if os.Geteuid() != 0 {
 		who = "with subordinate ids"

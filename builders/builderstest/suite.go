@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,11 @@ var epoch = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
 
 // Run runs all cases. open gives a builder with empty caches each time it is
 // called; it is closed, if at all, with the test.
-func Run(t *testing.T, open func(t *testing.T) builders.Builder) {
+func Run(t *testing.T, open func(t *testing.T) builders.Builder) { RunExcept(t, open, nil) }
+
+// RunExcept leaves cases out, each by its name and with the reason: what a backend that
+// drives another program cannot do. A name that no case has fails.
+func RunExcept(t *testing.T, open func(t *testing.T) builders.Builder, except map[string]string) {
 	b := open(t)
 	caps, err := b.Capabilities(t.Context())
 	if err != nil {
@@ -40,8 +45,17 @@ func Run(t *testing.T, open func(t *testing.T) builders.Builder) {
 		t.Fatalf("cannot run the machine's own platform %s: %v", host, caps.Platforms)
 	}
 	s := &suite{b: b, open: open, caps: caps, p: host, base: busyboxBase(t, host)}
+	left := maps.Clone(except)
 	for _, c := range slices.Concat(opCases, copyCases, runCases, cacheCases, failureCases, foreignCases, trustCases, outsideCases) {
+		if why, ok := left[c.name]; ok {
+			t.Logf("left out: %s: %s", c.name, why)
+			delete(left, c.name)
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })
+	}
+	for name := range left {
+		t.Errorf("there is no case %q to leave out", name)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 // Backend is the registration.
 func Backend() builders.Backend {
-	return builders.Backend{Name: Name, Describe: describe, Open: openAny, Size: Size, Prune: Prune, Workers: workers}
+	return builders.Backend{Name: Name, Describe: describe, Open: openAny, Size: Size, Prune: Prune, Workers: workers, Remove: remove}
 }
 
 // Dialer connects to a daemon.

@@ -4,6 +4,7 @@ package buildkit
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -12,23 +13,17 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/builders/buildkit/connect"
 	"github.com/cfbuild/cfbuild/builders/buildkit/dind"
 	"github.com/moby/buildkit/client"
 )
 
 // openDocker is a builder for a Docker daemon.
 func openDocker(o builders.Options, q url.Values, getenv func(string) string) (builders.Builder, error) {
-	e := dind.Environment{Host: getenv("DOCKER_HOST"), CertPath: getenv("DOCKER_CERT_PATH"), TLSVerify: getenv("DOCKER_TLS_VERIFY"),
-		Context: getenv("DOCKER_CONTEXT"), Home: getenv("HOME"), Path: getenv("PATH")}
-	if program, err := os.Executable(); err == nil {
-		e.ProgramDir = filepath.Dir(program)
-	}
-	d, err := dind.FromQuery(q, e)
+	d, err := dockerOptions(o, q, getenv)
 	if err != nil {
 		return nil, err
 	}
-	d.Site, d.Log, d.Warn = o.Site, o.Log, warner(o)
-	d.Now = time.Now // archtest: allow only an expired certificate is told by it
 	k := &docker{o: d}
 	b, err := New(o, k.dial, beside(d.Host))
 	if err != nil {
@@ -36,6 +31,43 @@ func openDocker(o builders.Options, q url.Values, getenv func(string) string) (b
 	}
 	b.(*builder).engine = k
 	return b, nil
+}
+
+// dockerOptions are what the address and the environment say.
+func dockerOptions(o builders.Options, q url.Values, getenv func(string) string) (dind.Options, error) {
+	e := dind.Environment{Host: getenv("DOCKER_HOST"), CertPath: getenv("DOCKER_CERT_PATH"), TLSVerify: getenv("DOCKER_TLS_VERIFY"),
+		TLSCertDir: getenv("DOCKER_TLS_CERTDIR"), Context: getenv("DOCKER_CONTEXT"), Home: getenv("HOME"), Path: getenv("PATH")}
+	if program, err := os.Executable(); err == nil {
+		e.ProgramDir = filepath.Dir(program)
+	}
+	d, err := dind.FromQuery(q, e)
+	if err != nil {
+		return dind.Options{}, err
+	}
+	d.Site, d.Log, d.Warn = o.Site, o.Log, warner(o)
+	d.Now = time.Now // archtest: allow only an expired certificate is told by it
+	return d, nil
+}
+
+// remove takes our containers, their state and their images out of a Docker daemon. Other
+// daemons hold nothing but their cache.
+func remove(ctx context.Context, o builders.Options) ([]string, error) {
+	a, err := connect.Parse(o.Address)
+	if err != nil {
+		return nil, err
+	}
+	if a.Kind != connect.Docker {
+		return nil, &hinted{errors.New("builder buildkit: only a Docker daemon holds something to remove"), "--builder buildkit:docker; a daemon's cache is emptied by buildctl prune"}
+	}
+	getenv := o.Getenv
+	if getenv == nil {
+		getenv = func(string) string { return "" }
+	}
+	d, err := dockerOptions(o, a.Query, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return dind.Remove(ctx, d)
 }
 
 // beside: a daemon's address is this machine's, or that of a service that GitLab runs on the

@@ -85,19 +85,25 @@ func (l *lowering) Remove(ctx context.Context, n pipelines.Node, base state, o p
 		if err != nil {
 			return state{}, err
 		}
-		if t != nil {
-			real, st, err := resolve(ctx, t, dir, true)
-			if err != nil {
-				return state{}, failed(n, err)
-			}
-			if len(r.acts) == len(base.open.acts) && (st == nil || !isDir(st)) {
-				continue
-			}
-			if st != nil {
-				dir = real
+		if t == nil {
+			r.rm(p, true)
+			continue
+		}
+		real, _, err := resolve(ctx, t, dir, true)
+		if err != nil {
+			return state{}, failed(n, err)
+		}
+		have, _, err := t.list(ctx, real)
+		if err != nil {
+			return state{}, failed(n, err)
+		}
+		for _, has := range sorted(have) {
+			if ok, err := path.Match(name, has); err != nil {
+				return state{}, failed(n, fmt.Errorf("pattern %q: %w", p, err))
+			} else if ok {
+				r.rm(path.Join(real, has), false)
 			}
 		}
-		r.rm(path.Join(escape(path.Clean(dir)), name), true)
 	}
 	base.open = r
 	return base.then(n), nil

@@ -43,7 +43,10 @@ func networks(t *testing.T) (here string, names, addrs [2]string) {
 		gate := net + fmt.Sprint(1+i*4)
 		names[i], addrs[i] = ns, net+fmt.Sprint(2+i*4)
 		run("netns", "add", ns)
-		t.Cleanup(func() { exec.Command(ip, "netns", "del", ns).Run() }) // its end of the pair goes with it, and so the other
+		t.Cleanup(func() { // a namespace goes some time after its last process: the pair at once
+			exec.Command(ip, "link", "del", veth).Run()
+			exec.Command(ip, "netns", "del", ns).Run()
+		})
 		run("link", "add", veth, "type", "veth", "peer", "name", "eth0", "netns", ns)
 		run("addr", "add", gate+"/30", "dev", veth)
 		run("link", "set", veth, "up")

@@ -50,6 +50,9 @@ func endToEnd() cli.App {
 			add("fails", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "echo about to fail\nexit 42"})
 			})
+			add("files", func(p pipelines.Platform) pipelines.Image {
+				return pipelines.From(p, pipelines.Scratch{}).Then(pipelines.File{Path: "/etc/motd", Data: []byte("hello\n")}, pipelines.Configure{User: "1"})
+			})
 			add("hangs", func(p pipelines.Platform) pipelines.Image {
 				return debian.Debian12(s, p).Then(pipelines.Run{Shell: "echo hanging here; sleep 987654 & sleep 987654"})
 			})
@@ -111,6 +114,8 @@ type world struct {
 	user *testneed.Account // nil: whoever runs the test
 	// hideBinfmt runs without the machine's emulator registrations in sight.
 	hideBinfmt bool
+	env        []string // more of the environment
+	wrap       []string // a command in front of the program
 }
 
 func newWorld(t *testing.T, user *testneed.Account) *world {
@@ -169,9 +174,11 @@ func (w *world) start(args ...string) *exec.Cmd {
 	if w.hideBinfmt {
 		argv = append([]string{"unshare", "-m", "sh", "-c", `umount /proc/sys/fs/binfmt_misc; exec "$@"`, "sh"}, argv...)
 	}
+	argv = append(w.wrap[:len(w.wrap):len(w.wrap)], argv...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = w.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, asProgram + "=1", "CFBUILD_STATE_DIR=" + filepath.Join(w.dir, "state"), "TMPDIR=" + w.dir}
+	cmd.Env = append(cmd.Env, w.env...)
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,4 +142,43 @@ func TestSkipPublished(t *testing.T) {
 		t.Errorf("tests: exit code %d, %+v\n%s", code, rep.Receipts, stderr)
 	}
 	skips(second, "--test")
+}
+
+// In a GitLab job auto is the project's registry, with the job's token; where that may
+// only be read, as in a fork, it is the directory that the job's cache keeps.
+func TestCachesOfGitLabJobs(t *testing.T) {
+	reg := registrytest.Start(t, registrytest.Token("gitlab-ci-token", "hush-hush"))
+	job := func() *world {
+		w := newWorld(t, nil)
+		w.env = []string{"GITLAB_CI=true", "CI_PROJECT_DIR=" + w.dir, "CI_REGISTRY=" + reg.Host(), "CI_REGISTRY_IMAGE=" + reg.Host() + "/group/project", "CI_JOB_TOKEN=hush-hush"}
+		return w
+	}
+	run := func(w *world) (started, warned []string) {
+		t.Helper()
+		_, started, warned = w.steps("files", "--site", w.siteWithRegistry(reg.Host()), "--push", "never", "--cache-from", "auto", "--cache-to", "auto")
+		return started, warned
+	}
+	first, second := job(), job()
+	if ran, warned := run(first); len(ran) != 2 || len(warned) > 0 {
+		t.Errorf("the first job ran %q, warned of %q", ran, warned)
+	}
+	if ran, warned := run(second); len(ran) > 0 || len(warned) > 0 {
+		t.Errorf("the second job ran %q, warned of %q", ran, warned)
+	}
+	if n := reg.Count("PUT", "/v2/group/project/cache/manifests/files-", ""); n != 1 {
+		t.Errorf("%d caches were written: the second job had nothing to add", n)
+	}
+	reg.Fail(registrytest.Fault{Method: "POST", Status: http.StatusForbidden})
+	reg.Fail(registrytest.Fault{Method: "GET", Path: "/manifests/", Status: http.StatusForbidden})
+	fork := job()
+	if ran, warned := run(fork); len(ran) != 2 || len(warned) != 3 { // two to read, one to write
+		t.Errorf("a fork's job ran %q, warned of %q", ran, warned)
+	}
+	next := job()
+	if err := os.Rename(filepath.Join(fork.dir, ".cfbuild-cache"), filepath.Join(next.dir, ".cfbuild-cache")); err != nil {
+		t.Fatal(err)
+	}
+	if ran, warned := run(next); len(ran) > 0 || len(warned) != 3 {
+		t.Errorf("the fork's next job ran %q, warned of %q", ran, warned)
+	}
 }

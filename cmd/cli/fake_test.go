@@ -31,7 +31,13 @@ func fakeApp() App {
 				return fakeBuilder{name: "absent", caps: builders.Capabilities{Reason: "its daemon does not run", Fix: "sudo systemctl start absent"}}, nil
 			}},
 			{Name: "fake", Describe: "builds nothing", Open: openFake},
-			{Name: "farm", Describe: "builds nothing elsewhere", Open: openFarm, Workers: farmWorkers},
+			{Name: "farm", Describe: "builds nothing elsewhere", Open: openFarm, Workers: farmWorkers,
+				Remove: func(_ context.Context, o builders.Options) ([]string, error) {
+					if o.Address != "up" {
+						return nil, nil
+					}
+					return []string{"container one", "volume two"}, nil
+				}},
 		},
 		Bootstrappers: []bootstrap.Bootstrapper{fakeBootstrap{}},
 		Publisher:     func(o PublisherOptions) Publisher { return fakePublisher{o} },

@@ -42,7 +42,7 @@ func (p *program) workersCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := builders.Options{Address: address, Getenv: p.env.Getenv, StateDir: filepath.Join(dir, b.Name), Log: p.env.Stderr}
+			o := builders.Options{Address: address, Getenv: p.env.Getenv, StateDir: filepath.Join(dir, b.Name), Log: p.env.Stderr, Warn: p.announce}
 			ws, err := b.Workers(cmd.Context(), o, timeout)
 			if err != nil && cmd.Context().Err() == nil {
 				err = &usageError{err: err} // of the address
@@ -56,7 +56,7 @@ func (p *program) workersCommand() *cobra.Command {
 	p.builderFlag(cmd, &builder)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	cmd.Flags().DurationVar(&timeout, "timeout", 15*time.Second, "`TIME` each daemon may take to answer")
-	cmd.AddCommand(p.workersCertsCommand())
+	cmd.AddCommand(p.workersCertsCommand(), p.workersRemoveCommand())
 	return cmd
 }
 

@@ -76,7 +76,7 @@ func (l *lowering) shown(c *chain, n pipelines.Node, from []chain, o pipelines.R
 		at := fmt.Sprintf("/.cfbuild-mount%d", c.shows)
 		l.onHost(c, n, fmt.Sprintf(`cp -a %s%s "$R%s"`, root, quote(path.Clean(m.Src)), at))
 		show = append(show, "cf_show "+at+" "+quote(path.Clean(m.Target)))
-		hide = append([]string{"cf_hide " + quote(path.Clean(m.Target))}, hide...)
+		hide = append([]string{"cf_hide " + at + " " + quote(path.Clean(m.Target))}, hide...)
 	}
 	if len(show) > 0 && !c.mounts {
 		c.mounts = true

@@ -39,9 +39,9 @@ cf_own() { # MODE OWNER
 	chmod "$1" "$p"
 }
 cf_dir() { # PATH MODE OWNER
-	cf_at "$1"
-	mkdir -p "$d"
-	[ -d "$p" ] || mkdir "$p"
+	cf_at "${1%/}/."
+	p=$d
+	mkdir -p "$p"
 	cf_own "$2" "$3"
 }
 cf_new() {
@@ -69,7 +69,8 @@ cf_remove() { # DIRECTORY PATTERN
 	for f in "$d"/* "$d"/.*; do
 		case ${f##*/} in
 		. | ..) ;;
-		$2) rm -rf "$f" ;;
+		# A mount point stays, empty.
+		$2) rm -rf "$f" || { [ -d "$f" ] && [ -z "$(ls -A "$f")" ]; } ;;
 		esac
 	done
 }`
@@ -105,7 +106,7 @@ cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
 				cp -a "$d" "$t/$as"
 				continue
 			fi
-			R=$from cf_inside "${f#"$from"}"
+			(R=$from; cf_inside "${f#"$from"}")
 			if [ -d "$f" ]; then cp -a "$f/." "$t/"
 			else cp -a "$f" "$t/" && as=${f##*/}
 			fi
@@ -131,14 +132,18 @@ cf_copy() { # OWNER MODE FROM DST SOURCE...: of directories what is in them
 // mountLibrary shows a step files of other images, in %post.
 const mountLibrary = `cf_show() { # SOURCE TARGET: until cf_hide
 	if [ -e "$2" ] || [ -L "$2" ]; then mv "$2" "$2.cfbuild-hidden"; fi
-	mkdir -p "${2%/*}"
+	d=${2%/*} made=
+	while [ "$d" ] && [ ! -e "$d" ]; do made=$d d=${d%/*}; done
+	echo "$made" >"$1.made"
+	mkdir -p "${2%/*}/"
 	mv "$1" "$2"
 }
-cf_hide() { # TARGET
-	rm -rf "$1"
-	if [ -e "$1.cfbuild-hidden" ] || [ -L "$1.cfbuild-hidden" ]; then mv "$1.cfbuild-hidden" "$1"
-	else rmdir -p "${1%/*}" 2>/dev/null || :
-	fi
+cf_hide() { # SOURCE TARGET
+	rm -rf "$2"
+	if [ -e "$2.cfbuild-hidden" ] || [ -L "$2.cfbuild-hidden" ]; then mv "$2.cfbuild-hidden" "$2"; fi
+	made=$(cat "$1.made")
+	[ -z "$made" ] || rm -rf "$made"
+	rm -f "$1.made"
 }`
 
 // shared are paths that Apptainer mounts from the host while %post runs, the first two

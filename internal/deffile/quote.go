@@ -60,9 +60,12 @@ func octal(b string) string {
 }
 
 // pieces cuts content into parts that fit a section when they are quoted, at the ends
-// of lines where there are some.
+// of lines where there are some. What is encoded grows fivefold.
 func pieces(s string) []string {
-	const most = 40 << 10
+	most := 40 << 10
+	if !plain(s) {
+		most = 10 << 10
+	}
 	var out []string
 	for len(s) > most {
 		cut := strings.LastIndexByte(s[:most], '\n') + 1

@@ -36,6 +36,8 @@ type Options struct {
 	Config map[string]any
 	// Args come after its own arguments.
 	Args []string
+	// Address to listen on instead of a free port of 127.0.0.1.
+	Address string
 	// Wrap is a command in front of the daemon, as of setpriv(1).
 	Wrap []string
 	// AsItIs leaves out what makes up for a machine whose root lacks a capability.
@@ -67,8 +69,10 @@ func Start(t testing.TB, o Options) *Daemon {
 	t.Helper()
 	testneed.Root(t)
 	dir := daemontest.Dir(t)
-	port := certtest.FreePort(t)
-	d := &Daemon{Dir: dir, Socket: filepath.Join(dir, "docker.sock"), Host: "tcp://127.0.0.1:" + strconv.Itoa(port),
+	if o.Address == "" {
+		o.Address = "127.0.0.1:" + strconv.Itoa(certtest.FreePort(t))
+	}
+	d := &Daemon{Dir: dir, Socket: filepath.Join(dir, "docker.sock"), Host: "tcp://" + o.Address,
 		Certs: filepath.Join(dir, "certs"), CA: certtest.New(t), cli: testneed.Program(t, "docker")}
 	if debian := "/usr/bin/docker"; fileExists(debian) {
 		d.cli = debian

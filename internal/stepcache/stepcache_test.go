@@ -74,14 +74,18 @@ func places(t *testing.T) (map[string]at, *registrytest.Registry, string) {
 	return map[string]at{
 		"local": func(b string, p pipelines.Platform) Place { return Local(dir, b, p) },
 		"registry": func(b string, p pipelines.Platform) Place {
-			return remote(t, reg, b, p, map[string]builders.Credential{reg.Host(): {User: "robot", Password: "hush"}})
+			return remote(t, reg, b, p, 0, login(reg))
 		},
 	}, reg, dir
 }
 
-func remote(t *testing.T, reg *registrytest.Registry, b string, p pipelines.Platform, c map[string]builders.Credential) Place {
+func login(reg *registrytest.Registry) map[string]builders.Credential {
+	return map[string]builders.Credential{reg.Host(): {User: "robot", Password: "hush"}}
+}
+
+func remote(t *testing.T, reg *registrytest.Registry, b string, p pipelines.Platform, stall time.Duration, c map[string]builders.Credential) Place {
 	t.Helper()
-	place, err := Registry(reg.Host()+"/group/cache:target-amd64", b, p, RegistryOptions{Credentials: c, AuthFile: "/proc/none", Stall: 2 * time.Second,
+	place, err := Registry(reg.Host()+"/group/cache:target-amd64", b, p, RegistryOptions{Credentials: c, AuthFile: "/proc/none", Stall: stall,
 		Site: site.Site{Registries: []site.Registry{{Prefix: reg.Host(), Insecure: true}}}})
 	check(t, err)
 	t.Cleanup(place.Close)
@@ -311,7 +315,7 @@ func TestRegistryFaults(t *testing.T) {
 	all, reg, _ := places(t)
 	ctx, from := t.Context(), newLayout(t)
 	idx := results(t, from, "one", "two")
-	none := remote(t, reg, "tester", amd64, nil)
+	none := remote(t, reg, "tester", amd64, 0, nil)
 	if _, err := none.Write(ctx, idx, from); err == nil || Hint(err) == "" {
 		t.Errorf("without credentials: %v, hint %q", err, Hint(err))
 	}
@@ -334,7 +338,7 @@ func TestRegistryFaults(t *testing.T) {
 		t.Errorf("%d requests for manifests, %d for blobs", m, b)
 	}
 	reg.Fail(registrytest.Fault{Path: "/manifests/", Delay: time.Minute})
-	if _, err := all["registry"]("tester", amd64).Read(ctx); !errors.Is(err, errStalled) {
+	if _, err := remote(t, reg, "tester", amd64, 200*time.Millisecond, login(reg)).Read(ctx); !errors.Is(err, errStalled) {
 		t.Errorf("a registry that is silent: %v", err)
 	}
 }

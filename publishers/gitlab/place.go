@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/cfbuild/cfbuild/publishers"
 )
 
 // put sends one file as the policy asks for.
-func (j *job) put(ctx context.Context, f *content, p *progress) (string, error) {
+func (j *job) put(ctx context.Context, f *content, p *publishers.Progress) (string, error) {
 	c := j.c
 	status := ""
 	if j.reveal && j.have.id == 0 && !j.created {
@@ -40,7 +42,7 @@ func (j *job) unhide(ctx context.Context) error {
 		return err
 	}
 	j.have.files[Sums] = now.files[Sums]
-	if _, err = j.place(ctx, f, "default", true, &progress{total: f.size}); err == nil {
+	if _, err = j.place(ctx, f, "default", true, &publishers.Progress{Total: f.size}); err == nil {
 		j.reveal = false
 	}
 	return err
@@ -48,7 +50,7 @@ func (j *job) unhide(ctx context.Context) error {
 
 // place sends a file and, if it is to replace what was there, deletes that: after it
 // where GitLab stores both, before it where the group turned duplicates off.
-func (j *job) place(ctx context.Context, f *content, status string, replace bool, p *progress) (string, error) {
+func (j *job) place(ctx context.Context, f *content, status string, replace bool, p *publishers.Progress) (string, error) {
 	c := j.c
 	old := j.have.files[f.name]
 	sum, stored, err := c.send(ctx, f, status, p)
@@ -108,7 +110,7 @@ func (j *job) describe(ctx context.Context, f *content, sum string, meta any) er
 	j.stage = "upload"
 	stored := Stored{Name: in.name, Size: in.size, SHA256: known, Sent: known == ""}
 	if stored.Sent {
-		if stored.SHA256, err = j.put(ctx, in, &progress{total: in.size}); err != nil {
+		if stored.SHA256, err = j.put(ctx, in, &publishers.Progress{Total: in.size}); err != nil {
 			return err
 		}
 	}

@@ -135,10 +135,10 @@ func (j *job) run(ctx context.Context, files []File) (Receipt, error) {
 			known[f.name] = sum
 		}
 	}
-	p := &progress{ev: c.o.Events, name: "push to " + c.o.ref()}
+	p := &publishers.Progress{Events: c.o.Events, Name: "push to " + c.o.ref()}
 	for _, f := range j.open {
 		if known[f.name] == "" {
-			p.total += f.size
+			p.Total += f.size
 		}
 	}
 	for _, f := range j.open {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/publishers"
 	api "gitlab.com/gitlab-org/api/client-go"
 )
 
@@ -149,7 +150,7 @@ func (b *body) state() (n int64, sum string, err error) {
 
 // send uploads a file and gives the SHA-256 of what was sent, which is what GitLab
 // has. status is that of the package from then on; empty leaves it.
-func (c *Client) send(ctx context.Context, f *content, status string, p *progress) (sum string, stored copyOf, err error) {
+func (c *Client) send(ctx context.Context, f *content, status string, p *publishers.Progress) (sum string, stored copyOf, err error) {
 	ambiguous := false
 	err = c.repeat(ctx, "sending "+f.name, func(ctx context.Context) error {
 		if ambiguous { // the last try may have arrived all the same
@@ -159,7 +160,7 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 			}
 			if have, ok := now.newest(f.name); ok && have.sha256 == sum && (status == "" || now.status == status || now.id == 0) {
 				stored = have
-				p.add(f.size)
+				p.Add(f.size)
 				return nil
 			}
 		}
@@ -171,13 +172,13 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 		var got *api.GenericPackagesFile
 		var resp *api.Response
 		err := c.watched(ctx, func(ctx context.Context, alive func()) (err error) {
-			b = newBody(f, func(n int64) { alive(); p.add(n) })
+			b = newBody(f, func(n int64) { alive(); p.Add(n) })
 			got, resp, err = c.gl.GenericPackages.PublishPackageFile(c.o.Project, c.o.Package, c.o.Version, f.name, b, opt, api.WithContext(ctx))
 			return err
 		})
 		n, sent, local := b.state()
 		if err != nil {
-			p.add(-n)
+			p.Add(-n)
 			if local != nil {
 				return &finalError{local}
 			}
@@ -189,7 +190,7 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 		}
 		c.o.Events.Send(pipelines.Event{Kind: pipelines.EventNote, Step: "push", Text: fmt.Sprintf("%s: %d bytes, sha256:%s", f.name, f.size, sent)})
 		if n != f.size {
-			p.add(-n)
+			p.Add(-n)
 			return fmt.Errorf("%w: GitLab took %s after %d of %d bytes", errReadBack, f.name, n, f.size)
 		}
 		if err := f.same(); err != nil {
@@ -197,7 +198,7 @@ func (c *Client) send(ctx context.Context, f *content, status string, p *progres
 			return &finalError{err}
 		}
 		if have := strings.ToLower(got.FileSHA256); have != "" && have != sent || got.ID != 0 && got.Size != f.size {
-			p.add(-n)
+			p.Add(-n)
 			c.discard(ctx, got)
 			return fmt.Errorf("%w: GitLab has %d bytes with SHA-256 %s, sent were %d with %s", errReadBack, got.Size, have, f.size, sent)
 		}
@@ -214,28 +215,5 @@ func (c *Client) discard(ctx context.Context, f *api.GenericPackagesFile) {
 	}
 	if err := c.deleteFile(ctx, f.PackageID, f.ID); err != nil {
 		c.warn("%s: file %d of package %d is damaged and could not be deleted: %v", c.host, f.ID, f.PackageID, err)
-	}
-}
-
-// progress sends an event for each percent, at most.
-type progress struct {
-	ev         pipelines.Sink
-	name       string
-	total      int64
-	mu         sync.Mutex
-	now, shown int64
-}
-
-func (p *progress) add(n int64) {
-	p.mu.Lock()
-	p.now += n
-	show := p.now >= p.shown+max(p.total/100, 64<<10) || p.now < p.shown || p.now == p.total
-	if show {
-		p.shown = p.now
-	}
-	e := pipelines.Event{Kind: pipelines.EventProgress, Step: "push", Name: p.name, Current: p.now, Total: p.total, Unit: "B"}
-	p.mu.Unlock()
-	if show {
-		p.ev.Send(e)
 	}
 }

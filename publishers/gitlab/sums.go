@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/cfbuild/cfbuild/publishers"
 )
 
 // maxRounds bounds how often SHA256SUMS is written because others write too.
@@ -66,7 +68,7 @@ func (j *job) finish(ctx context.Context) error {
 		if hidden {
 			status = "default"
 		}
-		if _, err := j.place(ctx, f, status, c.lists(), &progress{total: f.size}); err != nil {
+		if _, err := j.place(ctx, f, status, c.lists(), &publishers.Progress{Total: f.size}); err != nil {
 			if duplicate(err) {
 				j.hint = "the group turned off \"Allow duplicates\" and the token may not delete the old " + Sums +
 					": publish all files of a version in one run, or use the token of a Maintainer"

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/cfbuild/cfbuild/internal/oci"
-	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/cfbuild/cfbuild/publishers"
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/image/v5/types"
 	"golang.org/x/sync/errgroup"
@@ -43,15 +42,15 @@ func (j *job) missing(ctx context.Context) ([]piece, error) {
 
 // upload sends blobs, several at once, and tells how far it is.
 func (j *job) upload(ctx context.Context, blobs []piece) error {
-	p := &progress{ev: j.ev, name: "push to " + j.r.repo.Name()}
+	p := &publishers.Progress{Events: j.ev, Name: "push to " + j.r.repo.Name()}
 	for _, b := range blobs {
-		p.total += b.size
+		p.Total += b.size
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(j.p.o.Parallel)
 	for _, b := range blobs {
 		g.Go(func() error {
-			if err := j.r.putBlob(ctx, b, p.add); err != nil {
+			if err := j.r.putBlob(ctx, b, p.Add); err != nil {
 				return fmt.Errorf("blob %s (%d bytes): %w", b.digest, b.size, err)
 			}
 			j.blobsDone.Add(1)
@@ -59,30 +58,6 @@ func (j *job) upload(ctx context.Context, blobs []piece) error {
 		})
 	}
 	return g.Wait()
-}
-
-// progress sends an event for each percent, at most.
-type progress struct {
-	ev         pipelines.Sink
-	name       string
-	total      int64
-	mu         sync.Mutex
-	now, shown int64
-}
-
-func (p *progress) add(n int64) {
-	p.mu.Lock()
-	p.now += n
-	step := max(p.total/100, 64<<10)
-	show := p.now >= p.shown+step || p.now < p.shown || p.now == p.total
-	if show {
-		p.shown = p.now
-	}
-	e := pipelines.Event{Kind: pipelines.EventProgress, Step: "push", Name: p.name, Current: p.now, Total: p.total, Unit: "B"}
-	p.mu.Unlock()
-	if show {
-		p.ev.Send(e)
-	}
 }
 
 // blob reads a small blob of an image and verifies it.

@@ -2,45 +2,17 @@ package alpine_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/internal/recipetest"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/recipes/alpine"
-	"github.com/cfbuild/cfbuild/site"
 )
-
-// runTrust plays the steps of Trust below a directory, with this machine's shell.
-func runTrust(t *testing.T, root string, cas []site.Certificate) {
-	t.Helper()
-	g, err := pipelines.From(amd64, pipelines.Scratch{}).With(alpine.Trust(cas)).Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	private := strings.NewReplacer("/usr/", root+"/usr/", "/etc/", root+"/etc/")
-	for _, n := range g.Nodes {
-		switch o := n.Op.(type) {
-		case pipelines.File:
-			put(t, filepath.Join(root, o.Path), string(o.Data))
-		case pipelines.Run:
-			if out, err := exec.Command("sh", "-c", private.Replace(o.Shell)).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-		}
-	}
-}
 
 func put(t *testing.T, path, data string) {
 	t.Helper()
-	err := os.MkdirAll(filepath.Dir(path), 0o755)
-	if err == nil {
-		err = os.WriteFile(path, []byte(data), 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	recipetest.Put(t, path, []byte(data), 0o755)
 }
 
 func TestTrustScript(t *testing.T) {
@@ -64,7 +36,7 @@ func TestTrustScript(t *testing.T) {
 		root := t.TempDir()
 		c.prepare(root)
 		for range 2 { // a second time changes nothing
-			runTrust(t, root, cas)
+			recipetest.Play(t, root, alpine.Trust(cas))
 			for file, want := range map[string]string{"certs/ca-certificates.crt": c.bundle, "cert.pem": c.pem} {
 				if got, err := os.ReadFile(filepath.Join(root, "etc/ssl", file)); err != nil || string(got) != want {
 					t.Errorf("%s: %s: %v\n%s", c.name, file, err, got)
@@ -75,7 +47,7 @@ func TestTrustScript(t *testing.T) {
 	// With the package its own tool does it, and only that.
 	root := t.TempDir()
 	put(t, root+"/usr/sbin/update-ca-certificates", "#!/bin/sh\nls "+root+"/usr/local/share/ca-certificates > "+root+"/ran\n")
-	runTrust(t, root, cas)
+	recipetest.Play(t, root, alpine.Trust(cas))
 	if ran, _ := os.ReadFile(root + "/ran"); string(ran) != "lab-root.crt\nother.crt\n" {
 		t.Errorf("the tool saw %q", ran)
 	}

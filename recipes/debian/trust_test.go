@@ -2,41 +2,13 @@ package debian_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/internal/recipetest"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/recipes/debian"
-	"github.com/cfbuild/cfbuild/site"
 )
-
-// runTrust plays the steps of Trust below a directory, with this machine's shell.
-func runTrust(t *testing.T, root string, cas []site.Certificate) {
-	t.Helper()
-	g, err := pipelines.From(amd64, pipelines.Scratch{}).With(debian.Trust(cas)).Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	private := strings.NewReplacer("/usr/", root+"/usr/", "/etc/", root+"/etc/")
-	for _, n := range g.Nodes {
-		switch o := n.Op.(type) {
-		case pipelines.File:
-			path := filepath.Join(root, o.Path)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, o.Data, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		case pipelines.Run:
-			if out, err := exec.Command("sh", "-c", private.Replace(o.Shell)).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-		}
-	}
-}
 
 func TestTrustScript(t *testing.T) {
 	cas := lab().ImageCAs()
@@ -53,7 +25,7 @@ func TestTrustScript(t *testing.T) {
 	// No package: a bundle of its own, the same after a second time.
 	root := t.TempDir()
 	for range 2 {
-		runTrust(t, root, cas)
+		recipetest.Play(t, root, debian.Trust(cas))
 		if got := read(root); got != both {
 			t.Errorf("bundle is\n%s", got)
 		}
@@ -67,7 +39,7 @@ func TestTrustScript(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, bundle), []byte("public\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runTrust(t, root, cas)
+	recipetest.Play(t, root, debian.Trust(cas))
 	if got := read(root); got != "public\n"+both {
 		t.Errorf("bundle is\n%s", got)
 	}
@@ -84,7 +56,7 @@ func TestTrustScript(t *testing.T) {
 	if err := os.WriteFile(tool, []byte("#!/bin/sh\nls "+root+"/usr/local/share/ca-certificates > "+root+"/ran\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	runTrust(t, root, cas)
+	recipetest.Play(t, root, debian.Trust(cas))
 	if ran, _ := os.ReadFile(filepath.Join(root, "ran")); string(ran) != "lab-root.crt\nother.crt\n" {
 		t.Errorf("the tool saw %q", ran)
 	}

@@ -2,45 +2,13 @@ package rpm_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/internal/recipetest"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/recipes/rpm"
-	"github.com/cfbuild/cfbuild/site"
 )
-
-// play does the steps of Trust below a directory, with this machine's shell.
-func play(t *testing.T, root string, cas []site.Certificate) {
-	t.Helper()
-	g, err := pipelines.From(amd64, pipelines.Scratch{}).With(rpm.Trust(cas)).Graph()
-	if err != nil {
-		t.Fatal(err)
-	}
-	private := strings.NewReplacer("/usr/", root+"/usr/", "/etc/", root+"/etc/")
-	for _, n := range g.Nodes {
-		switch o := n.Op.(type) {
-		case pipelines.File:
-			write(t, filepath.Join(root, o.Path), o.Data, 0o644)
-		case pipelines.Run:
-			if out, err := exec.Command("sh", "-c", private.Replace(o.Shell)).CombinedOutput(); err != nil {
-				t.Fatalf("%v: %s", err, out)
-			}
-		}
-	}
-}
-
-func write(t *testing.T, path string, data []byte, mode os.FileMode) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, mode); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestTrustScript(t *testing.T) {
 	cas := lab().ImageCAs()
@@ -51,7 +19,7 @@ func TestTrustScript(t *testing.T) {
 	// time.
 	root := t.TempDir()
 	for range 2 {
-		play(t, root, cas)
+		recipetest.Play(t, root, rpm.Trust(cas))
 		for _, path := range []string{bundle, link} {
 			if got, err := os.ReadFile(filepath.Join(root, path)); err != nil || string(got) != both {
 				t.Errorf("%s is %v\n%s", path, err, got)
@@ -61,9 +29,9 @@ func TestTrustScript(t *testing.T) {
 
 	// A bundle without the tool that made it keeps what it holds.
 	root = t.TempDir()
-	write(t, filepath.Join(root, bundle), []byte("public\n"), 0o600)
-	write(t, filepath.Join(root, link), []byte("of a package\n"), 0o644)
-	play(t, root, cas)
+	recipetest.Put(t, filepath.Join(root, bundle), []byte("public\n"), 0o600)
+	recipetest.Put(t, filepath.Join(root, link), []byte("of a package\n"), 0o644)
+	recipetest.Play(t, root, rpm.Trust(cas))
 	if got, _ := os.ReadFile(filepath.Join(root, bundle)); string(got) != "public\n"+both {
 		t.Errorf("bundle is\n%s", got)
 	}
@@ -76,8 +44,8 @@ func TestTrustScript(t *testing.T) {
 
 	// With the package its own tool does it, and only that.
 	root = t.TempDir()
-	write(t, filepath.Join(root, "usr/bin/update-ca-trust"), []byte("#!/bin/sh\n{ echo \"$@\"; ls "+root+"/etc/pki/ca-trust/source/anchors; } > "+root+"/ran\n"), 0o755)
-	play(t, root, cas)
+	recipetest.Put(t, filepath.Join(root, "usr/bin/update-ca-trust"), []byte("#!/bin/sh\n{ echo \"$@\"; ls "+root+"/etc/pki/ca-trust/source/anchors; } > "+root+"/ran\n"), 0o755)
+	recipetest.Play(t, root, rpm.Trust(cas))
 	if ran, _ := os.ReadFile(filepath.Join(root, "ran")); string(ran) != "extract\nlab-root.pem\nother.pem\n" {
 		t.Errorf("the tool saw %q", ran)
 	}

@@ -127,10 +127,10 @@ func TestUpgradeScript(t *testing.T) {
 			"update-ca-certificates": `echo "trust $(ls ` + root + `/etc/pki/trust/anchors)" >> $LOG`,
 			"zypper":                 `echo "zypper $*" >> $LOG; case "$*" in *patch*) exit $PATCH ;; *" update"*) exit $UPDATE ;; esac`,
 		} {
-			write(t, filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755)
+			recipetest.Put(t, filepath.Join(bin, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755)
 		}
-		write(t, filepath.Join(root, "ca.pem"), []byte("ca\n"), 0o644)
-		write(t, filepath.Join(root, "etc/pki/trust/anchors/lab.pem"), []byte("lab\n"), 0o644)
+		recipetest.Put(t, filepath.Join(root, "ca.pem"), []byte("ca\n"), 0o644)
+		recipetest.Put(t, filepath.Join(root, "etc/pki/trust/anchors/lab.pem"), []byte("lab\n"), 0o644)
 		cmd := exec.Command("sh", "-ec", strings.NewReplacer("/etc/", root+"/etc/", "/var/", root+"/var/").Replace(step.Shell))
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LOG="+root+"/log", "SSL_CERT_FILE="+root+"/ca.pem",
 			"PATCH="+fmt.Sprint(c.patch), "UPDATE="+fmt.Sprint(c.update))
@@ -146,36 +146,10 @@ func TestUpgradeScript(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, path string, data []byte, mode os.FileMode) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestTrustScript(t *testing.T) {
 	cas := lab().ImageCAs()
 	both := string(cas[0].PEM) + string(cas[1].PEM)
-	play := func(root string) {
-		g, err := pipelines.From(amd64, pipelines.Scratch{}).With(suse.Trust(cas)).Graph()
-		if err != nil {
-			t.Fatal(err)
-		}
-		private := strings.NewReplacer("/usr/", root+"/usr/", "/etc/", root+"/etc/", "/var/", root+"/var/")
-		for _, n := range g.Nodes {
-			switch o := n.Op.(type) {
-			case pipelines.File:
-				write(t, filepath.Join(root, o.Path), o.Data, 0o644)
-			case pipelines.Run:
-				if out, err := exec.Command("sh", "-c", private.Replace(o.Shell)).CombinedOutput(); err != nil {
-					t.Fatalf("%v: %s", err, out)
-				}
-			}
-		}
-	}
+	play := func(root string) { recipetest.Play(t, root, suse.Trust(cas)) }
 	// No package: a bundle of its own, the same after a second time.
 	root := t.TempDir()
 	for range 2 {
@@ -188,7 +162,7 @@ func TestTrustScript(t *testing.T) {
 	}
 	// With the package its own tool does it, and only that.
 	root = t.TempDir()
-	write(t, filepath.Join(root, "usr/sbin/update-ca-certificates"), []byte("#!/bin/sh\nls "+root+"/etc/pki/trust/anchors > "+root+"/ran\n"), 0o755)
+	recipetest.Put(t, filepath.Join(root, "usr/sbin/update-ca-certificates"), []byte("#!/bin/sh\nls "+root+"/etc/pki/trust/anchors > "+root+"/ran\n"), 0o755)
 	play(root)
 	if ran, _ := os.ReadFile(filepath.Join(root, "ran")); string(ran) != "lab-root.pem\nother.pem\n" {
 		t.Errorf("the tool saw %q", ran)

@@ -22,6 +22,10 @@ const DefaultImage = "docker.io/moby/buildkit:" + Version
 // DefaultHost is the daemon where DOCKER_HOST is not set.
 const DefaultHost = "unix:///var/run/docker.sock"
 
+// ServiceHost is the daemon where DOCKER_HOST is not set, certificates are, and nothing is at
+// [DefaultHost]: GitLab's service. The image docker:cli does the same.
+const ServiceHost = "tcp://docker:2376"
+
 // MinAPI is the oldest version of Docker's API that works: that of Docker 19.03.
 const MinAPI = "1.40"
 
@@ -52,8 +56,9 @@ const (
 // Environment is what the caller's environment says of Docker, as values.
 type Environment struct {
 	// Host, CertPath, TLSVerify and Context are DOCKER_HOST, DOCKER_CERT_PATH,
-	// DOCKER_TLS_VERIFY and DOCKER_CONTEXT.
-	Host, CertPath, TLSVerify, Context string
+	// DOCKER_TLS_VERIFY and DOCKER_CONTEXT; TLSCertDir is DOCKER_TLS_CERTDIR, below which
+	// GitLab's service has them.
+	Host, CertPath, TLSVerify, Context, TLSCertDir string
 	// Home holds .docker, where Docker's client keeps certificates when CertPath is empty.
 	Home string
 	// Path is PATH, ProgramDir the directory that this program is in: places of programs.
@@ -156,9 +161,15 @@ func FromQuery(q url.Values, e Environment) (Options, error) {
 	}
 	if o.CertDir == "" && !o.InsecurePlain {
 		o.CertDir = e.CertPath
+		if client := filepath.Join(e.TLSCertDir, "client"); o.CertDir == "" && e.TLSCertDir != "" && fileExists(filepath.Join(client, "ca.pem")) {
+			o.CertDir = client
+		}
 		if o.CertDir == "" && e.TLSVerify != "" && e.Home != "" {
 			o.CertDir = filepath.Join(e.Home, ".docker")
 		}
+	}
+	if o.Host == "" && o.CertDir != "" && !fileExists(strings.TrimPrefix(DefaultHost, "unix://")) {
+		o.Host = ServiceHost
 	}
 	if dir := q.Get("binaries"); dir != "" {
 		o.Programs, o.Named = []string{dir}, true

@@ -220,6 +220,18 @@ func TestFromQuery(t *testing.T) {
 	if o, err := FromQuery(nil, Environment{Host: "tcp://docker", TLSVerify: "1", Home: "/home/me"}); err != nil || o.CertDir != "/home/me/.docker" {
 		t.Errorf("%v: %+v", err, o)
 	}
+	// With GitLab's service, without DOCKER_HOST.
+	if !fileExists("/var/run/docker.sock") {
+		certs := t.TempDir()
+		certtest.New(t).Write(t, filepath.Join(certs, "client"), certtest.Leaf{Client: true})
+		o, err := FromQuery(nil, Environment{TLSCertDir: certs})
+		if err != nil || o.Host != "tcp://docker:2376" || o.CertDir != filepath.Join(certs, "client") {
+			t.Errorf("%v: %+v", err, o)
+		}
+		if o, err := FromQuery(nil, Environment{}); err != nil || o.Host != "" || o.CertDir != "" {
+			t.Errorf("%v: %+v", err, o)
+		}
+	}
 	if o, err := FromQuery(url.Values{"image": {"registry.example/buildkit:v0.33.1"}}, job); err != nil || len(o.Programs) != 0 {
 		t.Errorf("%v: %+v", err, o)
 	}
