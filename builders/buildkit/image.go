@@ -12,7 +12,9 @@ import (
 
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/pipelines"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -60,9 +62,42 @@ func (x *build) image(ctx context.Context) (builders.Result, error) {
 		x.note(pipelines.EventNote, "a failed step's files stay within the daemon; --keep has no effect with BuildKit")
 	}
 	defer func() { x.outside.close() }()
+	res, err := x.make(ctx)
+	// The manifest, then the layers it names.
+	for again := 0; again < 2 && ctx.Err() == nil; again++ {
+		var bad *spoiled
+		if !errors.As(err, &bad) {
+			break
+		}
+		// The daemon has it still.
+		for _, d := range bad.blobs {
+			_ = os.Remove(x.blobs.shared.BlobPath(d))
+		}
+		x.outside.close()
+		x.outside = &caches{}
+		x.again()
+		res, err = x.make(ctx)
+	}
+	return res, err
+}
+
+// spoiled: blobs of daemons that were kept here are not what they were.
+type spoiled struct {
+	error
+	blobs []digest.Digest
+}
+
+func (s *spoiled) Unwrap() error { return s.error }
+
+// make makes the output once.
+func (x *build) make(ctx context.Context) (builders.Result, error) {
 	wait, stop := x.aheadOf(ctx)
 	defer stop()
 	final, layers, err := x.run(ctx)
+	var bad *spoiled
+	if errors.As(err, &bad) {
+		return builders.Result{}, err
+	}
 	if err != nil {
 		return builders.Result{}, x.end(ctx, err)
 	}
@@ -80,6 +115,14 @@ func (x *build) image(ctx context.Context) (builders.Result, error) {
 	}
 	wait()
 	res, err := assemble.Write(ctx, spec)
+	var layer *assemble.LayerError
+	if errors.As(err, &layer) && layer.Node != nil && errors.Is(err, oci.ErrCorrupt) {
+		bad = &spoiled{error: err}
+		for _, d := range layers {
+			bad.blobs = append(bad.blobs, d.Digest)
+		}
+		return builders.Result{}, bad
+	}
 	if err != nil {
 		return builders.Result{}, x.space(err)
 	}

@@ -216,7 +216,7 @@ func (x *build) layers(ctx context.Context, res *client.SolveResponse) ([]v1.Des
 	if d.MediaType == v1.MediaTypeImageIndex {
 		var idx v1.Index
 		if err := x.blobs.shared.ReadJSON(d, &idx); err != nil {
-			return nil, err
+			return nil, &spoiled{fmt.Errorf("the daemon's index: %w", err), []digest.Digest{d.Digest}}
 		}
 		if len(idx.Manifests) != 1 {
 			return nil, fmt.Errorf("the daemon sent an index of %d images, want 1", len(idx.Manifests))
@@ -225,7 +225,7 @@ func (x *build) layers(ctx context.Context, res *client.SolveResponse) ([]v1.Des
 	}
 	var m v1.Manifest
 	if err := x.blobs.shared.ReadJSON(d, &m); err != nil {
-		return nil, fmt.Errorf("the daemon's manifest: %w", err)
+		return nil, &spoiled{fmt.Errorf("the daemon's manifest: %w", err), []digest.Digest{d.Digest}}
 	}
 	return m.Layers, nil
 }
