@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -93,6 +92,8 @@ func (s *spoiled) Unwrap() error { return s.error }
 
 // make makes the output once.
 func (x *build) make(ctx context.Context) (builders.Result, error) {
+	wait, stop := x.aheadOf(ctx)
+	defer stop()
 	final, layers, err := x.run(ctx)
 	var bad *spoiled
 	if errors.As(err, &bad) {
@@ -103,7 +104,7 @@ func (x *build) make(ctx context.Context) (builders.Result, error) {
 	}
 	ran, cached := x.w.done(final.nodes)
 	spec := assemble.Spec{Platform: x.r.Graph.Platform, Epoch: x.epoch, Raw: x.blobs.shared, LostXattrs: true,
-		Output: x.r.Output, Cache: filepath.Join(x.b.dir, "layers")}
+		Output: x.r.Output, Cache: x.b.layersDir()}
 	if img := final.src.image; img != nil {
 		spec.Base = &assemble.Base{Layout: img.Layout, Desc: img.Stored}
 	}
@@ -113,6 +114,7 @@ func (x *build) make(ctx context.Context) (builders.Result, error) {
 	if err := x.used(spec.Groups); err != nil {
 		return builders.Result{}, err
 	}
+	wait()
 	res, err := assemble.Write(ctx, spec)
 	var layer *assemble.LayerError
 	if errors.As(err, &layer) && layer.Node != nil && errors.Is(err, oci.ErrCorrupt) {

@@ -40,6 +40,22 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// TestReadAhead: what is in the base is kept, and is what Write would have found.
+func TestReadAhead(t *testing.T) {
+	l := three(t)
+	if err := assemble.ReadAhead(t.Context(), *l.spec.Base, amd64, l.spec.Cache); err != nil {
+		t.Fatal(err)
+	}
+	kept := glob(t, l.spec.Cache, "items/*")
+	want := three(t)
+	if got := l.must(); len(kept) != 1 || got.Digest != want.must().Digest {
+		t.Errorf("kept %q, made %s", kept, got.Digest)
+	}
+	if all := glob(t, want.spec.Cache, "items/"+filepath.Base(kept[0])); len(all) != 1 {
+		t.Errorf("Write keeps the base elsewhere: %q", all)
+	}
+}
+
 // TestChangedOnTop: only the layer above what is kept is made, on trees out of the
 // cache, and comes out as without a cache.
 func TestChangedOnTop(t *testing.T) {

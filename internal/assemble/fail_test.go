@@ -163,6 +163,14 @@ func TestBrokenBase(t *testing.T) {
 			l.nothing()
 		})
 	}
+	t.Run("read ahead", func(t *testing.T) {
+		l := newLab(t, layertest.Tar(t, baseTar...), layertest.Tar(t, m("n:1")))
+		harm(t, l, 1)
+		err := assemble.ReadAhead(t.Context(), *l.spec.Base, amd64, l.spec.Cache)
+		if le, ok := errors.AsType[*assemble.LayerError](err); !ok || le.Node != nil || !errors.Is(err, oci.ErrCorrupt) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("other platform", func(t *testing.T) {
 		l := newLab(t, layertest.Tar(t, baseTar...))
 		l.spec.Platform.Architecture = "arm64"

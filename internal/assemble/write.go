@@ -100,6 +100,22 @@ func Write(ctx context.Context, s Spec) (builders.Result, error) {
 	}
 }
 
+// ReadAhead verifies the layers of a base and keeps what is in them in the cache, so that
+// [Write] finds it there: for builders whose steps run elsewhere meanwhile. Errors are
+// those that Write would give.
+func ReadAhead(ctx context.Context, base Base, p pipelines.Platform, dir string) error {
+	c, err := openCache(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("layer cache: %w", err)
+	}
+	defer c.close()
+	a := &assembly{c: c}
+	if a.base, err = OpenImage(base.Layout, base.Desc, p); err != nil {
+		return fmt.Errorf("base: %w", err)
+	}
+	return a.readBase(ctx)
+}
+
 func write(ctx context.Context, s Spec, c *cache) (builders.Result, error) {
 	a := &assembly{s: s, c: c, below: emptyTree()}
 	var err error
