@@ -142,7 +142,7 @@ func size(_ context.Context, o builders.Options) (int64, error) {
 	return n, err
 }
 
-// prune removes Apptainer's cache of pulled images, and what killed builds left.
+// prune removes the images that were pulled, and what killed builds left.
 func prune(ctx context.Context, o builders.Options, unused time.Duration) (int64, error) {
 	before, err := size(ctx, o)
 	if err != nil {
@@ -152,10 +152,10 @@ func prune(ctx context.Context, o builders.Options, unused time.Duration) (int64
 	if err := b.sweep(ctx); err != nil {
 		return 0, err
 	}
-	cache := filepath.Join(o.StateDir, "cache")
+	cache := filepath.Join(o.StateDir, "images")
 	if st, err := os.Stat(cache); err == nil && time.Since(st.ModTime()) >= unused {
 		if err := os.RemoveAll(cache); err != nil {
-			return 0, fmt.Errorf("builder apptainer: cache: %w", err)
+			return 0, fmt.Errorf("builder apptainer: images: %w", err)
 		}
 	}
 	after, err := size(ctx, o)

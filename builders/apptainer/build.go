@@ -14,9 +14,8 @@ import (
 	"github.com/cfbuild/cfbuild/internal/oci"
 	"github.com/cfbuild/cfbuild/internal/sif"
 	"github.com/cfbuild/cfbuild/internal/squashfs"
-	"github.com/cfbuild/cfbuild/internal/steptrust"
 	"github.com/cfbuild/cfbuild/pipelines"
-	"github.com/cfbuild/cfbuild/site"
+	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -66,6 +65,12 @@ func (b *builder) Build(ctx context.Context, r builders.Request) (builders.Resul
 		return builders.Result{}, err
 	}
 	defer work.remove()
+	if r.Graph, err = b.pullAll(ctx, r, work); err != nil {
+		return builders.Result{}, err
+	}
+	if parts, err = split(r.Graph); err != nil {
+		return builders.Result{}, err
+	}
 	x := &build{Request: r, ctx: ctx, work: work, program: program}
 	if n, ok := x.command(parts); ok {
 		if done, err := x.try(ctx, n, parts[0]); done {
@@ -111,27 +116,17 @@ func (x *build) pass(ctx context.Context, i int, p pass, last bool) (deffile.Def
 	if err := os.WriteFile(x.work.path(file), []byte(text), 0o644); err != nil {
 		return def, 0, err
 	}
-	args := []string{"build", "--force"}
-	if !pulls(p.graph) {
-		args = append(args, "--disable-cache")
-	}
+	args := []string{"build", "--force", "--disable-cache"}
 	switch {
 	case last && x.Discard:
 		args = append(args, "--sandbox")
 	case !last: // it is unpacked at once
 		args = append(args, "--mksquashfs-args", "-comp zstd -Xcompression-level 1")
 	}
-	env, insecure, err := x.environment(p.graph)
-	if err != nil {
-		return def, 0, err
-	}
-	if insecure {
-		args = append(args, "--no-https")
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t.stop = cancel
-	err = x.work.run(ctx, errand{Program: x.program, Args: append(args, out, file), Env: env, NoNetwork: p.network == loopbackOnly}, t.line)
+	err = x.work.run(ctx, errand{Program: x.program, Args: append(args, out, file), Env: x.environment(), NoNetwork: p.network == loopbackOnly}, t.line)
 	x.last = out
 	return def, t.ran, t.end(err)
 }
@@ -140,44 +135,16 @@ func (x *build) teller(g pipelines.Graph) *teller {
 	return &teller{events: x.Events, graph: g, job: x.Job, mark: "cfbuild-" + strings.TrimPrefix(x.Graph.ID(), "sha256:")[:12]}
 }
 
-func pulls(g pipelines.Graph) bool {
-	for _, n := range g.Nodes {
-		if _, ok := n.Op.(pipelines.Pull); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// environment is what the site asks for: its proxy, and its authorities for registries.
-func (x *build) environment(g pipelines.Graph) (env []string, insecure bool, err error) {
-	env = []string{deffile.Private + "=1"}
+// environment is what steps inherit: the site's proxy.
+func (x *build) environment() []string {
+	env := []string{deffile.Private + "=1"}
 	for name, v := range map[string]string{"HTTP_PROXY": x.Site.Proxy.HTTP, "HTTPS_PROXY": x.Site.Proxy.HTTPS, "NO_PROXY": x.Site.Proxy.No} {
 		if v != "" {
 			env = append(env, name+"="+v, strings.ToLower(name)+"="+v)
+			env = append(env, "APPTAINERENV_"+name+"="+v, "APPTAINERENV_"+strings.ToLower(name)+"="+v)
 		}
 	}
-	for _, n := range g.Nodes {
-		p, ok := n.Op.(pipelines.Pull)
-		if !ok {
-			continue
-		}
-		for _, r := range x.Site.Registries {
-			if rest, ok := strings.CutPrefix(p.Ref, r.Prefix); ok && (rest == "" || strings.ContainsAny(rest[:1], "/:@")) {
-				insecure = insecure || r.Insecure
-				if len(r.Mirrors) > 0 || r.Location != "" {
-					x.Events.Send(pipelines.Event{Kind: pipelines.EventWarning, Job: x.Job, Text: p.Ref + ": Apptainer pulls from the registry itself, not through the site's mirrors"})
-				}
-			}
-		}
-	}
-	if cas := site.Bundle(x.Site.BuildCAs()); len(cas) > 0 && pulls(g) {
-		if err := os.WriteFile(x.work.path("ca.pem"), steptrust.Join(steptrust.Mozilla(), cas), 0o644); err != nil {
-			return nil, false, err
-		}
-		env = append(env, "SSL_CERT_FILE=ca.pem") // Apptainer starts in that directory
-	}
-	return env, insecure, nil
+	return env
 }
 
 // configured tells how the source of a graph is configured, from its layout.
@@ -211,18 +178,11 @@ func image(n pipelines.Node, o pipelines.Layout) (v1.Descriptor, v1.Image, error
 	if err != nil {
 		return v1.Descriptor{}, v1.Image{}, err
 	}
-	d, err := l.Manifest(n.Platform)
-	if o.Digest != "" && err == nil && d.Digest.String() != o.Digest {
-		all, ierr := l.Images()
-		err = errors.Join(ierr, fmt.Errorf("%s: has no image %s", o.Path, o.Digest))
-		for _, i := range all {
-			if i.Digest.String() == o.Digest {
-				d, err = i, nil
-			}
+	d := v1.Descriptor{MediaType: v1.MediaTypeImageManifest, Digest: digest.Digest(o.Digest)}
+	if o.Digest == "" {
+		if d, err = l.Manifest(n.Platform); err != nil {
+			return d, v1.Image{}, err
 		}
-	}
-	if err != nil {
-		return d, v1.Image{}, err
 	}
 	_, c, err := l.Image(d)
 	return d, c, err

@@ -138,8 +138,10 @@ func TestHostSurvives(t *testing.T) {
 func TestNetworks(t *testing.T) {
 	b := opener(t)
 	look := "ls /proc/sys/net/ipv4/conf > "
-	out, events, err := build(t, b, box(t).Then(pipelines.Run{Shell: look + "/one", Network: pipelines.NetworkNone}).Then(pipelines.Run{Shell: look + "/two"}).
-		Then(pipelines.Run{Shell: look + "/three; cat /one /two > /dev/null", Network: pipelines.NetworkNone}).Then(pipelines.Configure{Env: map[string]string{"A": "b"}}), nil)
+	out, events, err := build(t, b, box(t).Then(pipelines.Run{Shell: look + "/one", Network: pipelines.NetworkNone}).Then(pipelines.Run{Shell: look + "/two; test \"$http_proxy\" = http://127.0.0.9:9"}).
+		Then(pipelines.Run{Shell: look + "/three; cat /one /two > /dev/null", Network: pipelines.NetworkNone}).Then(pipelines.Configure{Env: map[string]string{"A": "b"}}), func(r *builders.Request) {
+		r.Site.Proxy.HTTP = "http://127.0.0.9:9"
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func serve(e errand, place string) int {
 		fail("/dev/null", err)
 	}
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + work + "/home", "TMPDIR=" + work + "/tmp",
-		"APPTAINER_TMPDIR=" + work + "/tmp", "APPTAINER_CACHEDIR=" + filepath.Join(place, "cache"), "LC_ALL=C"}
+		"APPTAINER_TMPDIR=" + work + "/tmp", "APPTAINER_CACHEDIR=" + work + "/cache", "LC_ALL=C"}
 	p, err := os.StartProcess(e.Program, append([]string{e.Program}, e.Args...), &os.ProcAttr{Dir: work, Env: append(env, e.Env...),
 		Files: []*os.File{null, os.Stdout, os.Stderr}})
 	if err != nil {

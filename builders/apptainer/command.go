@@ -43,17 +43,13 @@ func (x *build) try(ctx context.Context, n pipelines.Node, p pass) (done bool, e
 	if len(def.Stages[0].Setup) > 0 || len(script) >= maxArgument {
 		return false, nil
 	}
-	env, _, err := x.environment(p.graph)
-	if err != nil {
-		return true, err
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t.stop = cancel
 	args := []string{"exec", "--writable-tmpfs", "--cleanenv", "--no-mount", "tmp,home,cwd,bind-paths", "--pwd", "/", def.Stages[0].Header[1].Value, "/bin/sh", "-e", "-c", script}
 	quiet := t.events
 	t.events = nil // until the command starts: if it does not, nothing was
-	err = x.work.run(ctx, errand{Program: x.program, Args: args, Env: env, NoNetwork: p.network == loopbackOnly}, func(s string) {
+	err = x.work.run(ctx, errand{Program: x.program, Args: args, Env: x.environment(), NoNetwork: p.network == loopbackOnly}, func(s string) {
 		if strings.HasPrefix(s, t.mark+" ") {
 			t.events = quiet
 		}

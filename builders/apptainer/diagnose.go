@@ -59,8 +59,6 @@ func causes() []cause {
 		{says: []string{"does not match the requested architecture"}, what: "the image is for another architecture", fix: "build it on such a machine: Apptainer ignores --arch for bootstrap agents"},
 		{says: []string{"exec format error"}, what: "the image's programs are for another architecture, or its /bin/sh is missing", fix: "build it on such a machine, or without --builder apptainer, which emulates it"},
 		{says: []string{"token too long"}, what: "a section of the definition file is larger than Apptainer reads", fix: "put long scripts in files"},
-		{says: []string{"unauthorized"}, what: "the registry wants a login", fix: "apptainer registry login --username USER docker://REGISTRY, or another builder, which uses cfbuild's credentials"},
-		{says: []string{"x509: certificate signed by unknown authority"}, what: "the registry's certificate is not trusted", fix: "add its authority to the site file: [ca]"},
 	}
 }
 

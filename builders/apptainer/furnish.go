@@ -17,8 +17,8 @@ var hidden = []struct {
 	steps         bool
 }{{"/tmp", "mode=1777", true}, {"/var/tmp", "mode=1777", true}, {"/root", "mode=700", false}, {"/home", "mode=755", false}}
 
-// furnish mounts what Apptainer is to see, and gives the directory that has work and
-// cache. It is nowhere below what Apptainer shows to steps.
+// furnish mounts what Apptainer is to see, and gives the directory that has work.
+// It is nowhere below what Apptainer shows to steps.
 func furnish(e errand) (place string, err error) {
 	// Nothing that is mounted here gets out. The namespace is new, which this proves.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
@@ -37,7 +37,7 @@ func furnish(e errand) (place string, err error) {
 		return "", err
 	}
 	// What lies below a hidden directory is held before it is hidden.
-	binds := []bind{{from: e.Work, to: place + "/work"}, {from: e.Cache, to: place + "/cache"}}
+	binds := []bind{{from: e.Work, to: place + "/work"}}
 	for _, h := range hidden {
 		if rest, ok := strings.CutPrefix(e.Program, h.path+"/"); ok && !h.steps {
 			top, _, _ := strings.Cut(rest, "/")

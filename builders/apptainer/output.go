@@ -2,8 +2,6 @@ package apptainer
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -20,11 +18,6 @@ import (
 // deliver makes the output of the last SIF file: that file, and its tree as a layout.
 func (x *build) deliver(ctx context.Context, k pipelines.Configure) (builders.Result, error) {
 	c := x.base
-	if pulled, ok := x.Graph.Base().Op.(pipelines.Pull); ok {
-		if err := x.pulled(&c); err != nil {
-			return builders.Result{}, fmt.Errorf("%s: configuration: %w", pulled.Ref, err)
-		}
-	}
 	apply(&c, k)
 	at := x.Epoch
 	if at.IsZero() {
@@ -54,21 +47,6 @@ func (x *build) deliver(ctx context.Context, k pipelines.Configure) (builders.Re
 	}
 	x.Events.Send(pipelines.Event{Kind: pipelines.EventDone, Job: x.Job, Step: "layout", Name: "layout of the SIF file's tree"})
 	return builders.Result{Digest: d.Digest.String(), Size: d.Size}, err
-}
-
-// pulled reads the configuration that Apptainer keeps of an image of a registry, from
-// what the first pass made.
-func (x *build) pulled(c *v1.ImageConfig) error {
-	i, err := sif.Open(x.work.path("0.sif"))
-	if err != nil {
-		return err
-	}
-	defer i.Close()
-	b, err := i.Data("oci-config.json")
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(b, c)
 }
 
 // apply changes a configuration as Configure steps say.

@@ -84,15 +84,13 @@ func TestSplit(t *testing.T) {
 func TestDiagnose(t *testing.T) {
 	failed := &exitError{code: 255}
 	for said, want := range map[string]string{
-		"FATAL:   While performing build: packer failed to pack: while unpacking tmpfs: write /x: no space left on device":                                                      "the disk is full",
-		"ERROR  : Requesting capability set 0x000001ffffffffff while permitted capability set is 0x000001fffeffffff":                                                            "CAP_SYS_RESOURCE",
-		"FATAL:   could not use fakeroot: no mapping entry found in /etc/subuid for someone":                                                                                    "no subordinate ids",
-		"FATAL:   container creation failed: mount hook function failure: image driver mount failure: fuse: failed to open /dev/fuse: Permission denied":                        "/dev/fuse cannot be used",
-		"mounts: mount /proc: operation not permitted":                                                                                                                          "hides parts of /proc",
-		"FATAL:   While performing build: while creating squashfs: mksquashfs: executable file not found in $PATH":                                                              "mksquashfs is not installed",
-		"FATAL:   While performing build: conveyor failed to get: image architecture arm64 does not match the requested architecture amd64":                                     "another architecture",
-		"FATAL:   While performing build: conveyor failed to get: reading manifest: unauthorized: authentication required":                                                      "wants a login",
-		"FATAL:   While performing build: conveyor failed to get: pinging container registry: tls: failed to verify certificate: x509: certificate signed by unknown authority": "certificate is not trusted",
+		"FATAL:   While performing build: packer failed to pack: while unpacking tmpfs: write /x: no space left on device":                               "the disk is full",
+		"ERROR  : Requesting capability set 0x000001ffffffffff while permitted capability set is 0x000001fffeffffff":                                     "CAP_SYS_RESOURCE",
+		"FATAL:   could not use fakeroot: no mapping entry found in /etc/subuid for someone":                                                             "no subordinate ids",
+		"FATAL:   container creation failed: mount hook function failure: image driver mount failure: fuse: failed to open /dev/fuse: Permission denied": "/dev/fuse cannot be used",
+		"mounts: mount /proc: operation not permitted":                                                                                                   "hides parts of /proc",
+		"FATAL:   While performing build: while creating squashfs: mksquashfs: executable file not found in $PATH":                                       "mksquashfs is not installed",
+		"FATAL:   While performing build: conveyor failed to get: image architecture arm64 does not match the requested architecture amd64":              "another architecture",
 		"FATAL:   something else": "something else",
 	} {
 		err := diagnose(failed, []string{"INFO:    Starting build...", said})

@@ -32,7 +32,6 @@ type errand struct {
 	Args    []string
 	Env     []string
 	Work    string
-	Cache   string
 	// NoNetwork: there is nothing but loopback.
 	NoNetwork bool
 	// Remove is a directory to remove instead.

@@ -24,9 +24,6 @@ func (b *builder) workplace(ctx context.Context) (*workplace, error) {
 	if err := os.MkdirAll(b.places(), 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Join(b.o.StateDir, "cache"), 0o700); err != nil {
-		return nil, err
-	}
 	if err := b.sweep(ctx); err != nil {
 		return nil, err
 	}
@@ -41,7 +38,7 @@ func (b *builder) workplace(ctx context.Context) (*workplace, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, sub := range []string{"work", "work/tmp", "work/home"} {
+	for _, sub := range []string{"work", "work/tmp", "work/home", "work/cache"} {
 		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
 			lock.Close()
 			return nil, err
@@ -116,6 +113,6 @@ func (b *builder) removeAll(ctx context.Context, dir string) error {
 
 // run runs Apptainer in the workplace.
 func (w *workplace) run(ctx context.Context, e errand, line func(string)) error {
-	e.Work, e.Cache = filepath.Join(w.dir, "work"), filepath.Join(w.b.o.StateDir, "cache")
+	e.Work = filepath.Join(w.dir, "work")
 	return start(ctx, e, w.b.o.Log, line)
 }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"go.podman.io/buildah"
 	"go.podman.io/storage/pkg/unshare"
@@ -159,10 +160,10 @@ func (c *child) build(ctx context.Context, r *buildRequest) (builders.Result, er
 		return builders.Result{}, errors.New("the request holds no build")
 	}
 	for _, v := range r.Secrets {
-		c.secrets = append(c.secrets, secretLines(v)...)
+		c.secrets = append(c.secrets, stepfiles.SecretLines(v)...)
 	}
 	for _, l := range r.Logins {
-		c.secrets = append(c.secrets, secretLines([]byte(l.Password))...)
+		c.secrets = append(c.secrets, stepfiles.SecretLines([]byte(l.Password))...)
 	}
 	st, err := openStore(ctx, c.opt)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +33,7 @@ type inode struct{ dev, ino uint64 }
 // directory, links named as a source are followed, links below are copied.
 func copyStep(from, to root, local *localDir, o pipelines.Copy) error {
 	c := &copying{from: from, to: to, local: local, mode: o.Mode, inodes: map[inode]string{}}
-	c.uid, c.gid, c.owned = owner(o.Owner)
+	c.uid, c.gid, c.owned = stepfiles.Owner(o.Owner)
 	var found []string
 	for _, src := range o.Src {
 		m, err := from.glob(src)
@@ -244,7 +245,7 @@ func (c *copying) finish(src, dst string, st unix.Stat_t) error {
 	if !isLink(st) {
 		mode := st.Mode & 0o7777
 		if c.mode != 0 && isReg(st) {
-			mode = unixMode(c.mode)
+			mode = stepfiles.UnixMode(c.mode)
 		}
 		if err := unix.Chmod(c.to.join(dst), mode); err != nil {
 			return inImage(err, dst)
@@ -258,16 +259,4 @@ func (c *copying) finish(src, dst string, st unix.Stat_t) error {
 		return inImage(err, dst)
 	}
 	return nil
-}
-
-// unixMode reads a mode whose high bits are written as Unix numbers (04755) or as
-// package fs has them.
-func unixMode(m fs.FileMode) uint32 {
-	out := uint32(m) & 0o7777
-	for bit, unixBit := range map[fs.FileMode]uint32{fs.ModeSetuid: unix.S_ISUID, fs.ModeSetgid: unix.S_ISGID, fs.ModeSticky: unix.S_ISVTX} {
-		if m&bit != 0 {
-			out |= unixBit
-		}
-	}
-	return out
 }

@@ -8,27 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
 )
 
-// owner reads "uid:gid", which the graph's check has seen to; ok is false for "".
-func owner(s string) (uid, gid int, ok bool) {
-	u, g, found := strings.Cut(s, ":")
-	if !found {
-		return 0, 0, false
-	}
-	uid, err1 := strconv.Atoi(u)
-	gid, err2 := strconv.Atoi(g)
-	return uid, gid, err1 == nil && err2 == nil
-}
-
 // writeFile does a File step.
 func (r root) writeFile(o pipelines.File) error {
-	uid, gid, _ := owner(o.Owner)
+	uid, gid, _ := stepfiles.Owner(o.Owner)
 	rel, err := r.parents(o.Path, 0, 0)
 	if err != nil {
 		return err

@@ -11,54 +11,25 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
-	"strings"
 
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
 )
 
 // localDir is a directory of this machine and what of it counts.
 type localDir struct {
-	root             root
-	include, exclude []string
+	root   root
+	filter stepfiles.Filter
 }
 
 func readLocal(o pipelines.Local) (*localDir, error) {
-	p, err := filepath.Abs(o.Path)
-	if err != nil {
-		return nil, err
-	}
-	fi, err := os.Stat(p)
-	if err != nil {
-		return nil, fmt.Errorf("local directory: %w", err)
-	}
-	if !fi.IsDir() {
-		return nil, fmt.Errorf("local directory %s: is not a directory", p)
-	}
-	return &localDir{root: root(p), include: o.Include, exclude: o.Exclude}, nil
+	p, err := stepfiles.LocalRoot(o)
+	return &localDir{root: root(p), filter: stepfiles.Filter{Include: o.Include, Exclude: o.Exclude}}, err
 }
 
-// matches: a pattern fits the path or one of its parents.
-func matches(patterns []string, rel string) bool {
-	for at := rel; at != "." && at != "/" && at != ""; at = path.Dir(at) {
-		for _, p := range patterns {
-			if ok, err := path.Match(strings.TrimPrefix(path.Clean("/"+p), "/"), at); err == nil && ok {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// wanted: a path counts. A directory that does not count itself is still walked:
-// something below it may.
-func (d *localDir) wanted(rel string) bool {
-	if rel == "" || rel == "." {
-		return len(d.include) == 0
-	}
-	return (len(d.include) == 0 || matches(d.include, rel)) && !matches(d.exclude, rel)
-}
+// wanted: a path counts.
+func (d *localDir) wanted(rel string) bool { return d.filter.Wanted(rel) }
 
 // digest hashes what a Copy of these sources would copy: names, types, modes,
 // links and content. Owners and times are not copied and do not count.

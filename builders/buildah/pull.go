@@ -3,9 +3,7 @@
 package buildah
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"path/filepath"
 
 	"github.com/cfbuild/cfbuild/internal/imagepull"
@@ -50,16 +48,4 @@ func (x *executor) load(ctx context.Context, src source) error {
 	}
 	src.image.fetch = nil
 	return nil
-}
-
-// secretLines are the values that must not leave in a log: each line of a secret
-// that is long enough not to be found everywhere.
-func secretLines(v []byte) [][]byte {
-	var out [][]byte
-	for line := range bytes.SplitSeq(v, []byte("\n")) {
-		if line = bytes.TrimSpace(line); len(line) >= 4 {
-			out = append(out, line, []byte(hex.EncodeToString(line)))
-		}
-	}
-	return out
 }

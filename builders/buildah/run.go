@@ -20,6 +20,7 @@ import (
 
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/internal/steptrust"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"golang.org/x/sys/unix"
@@ -222,7 +223,7 @@ func (x *executor) mountpoints(o pipelines.Run, r root, shown []root, sc *stageC
 		if err != nil {
 			return p, fmt.Errorf("secret %s: %w", s.ID, err)
 		}
-		mode := unixMode(s.Mode)
+		mode := stepfiles.UnixMode(s.Mode)
 		if mode == 0 {
 			mode = 0o400
 		}

@@ -3,6 +3,7 @@
 package buildkit_test
 
 import (
+	"context"
 	"net/url"
 	"testing"
 
@@ -15,42 +16,62 @@ import (
 	"github.com/moby/buildkit/client"
 )
 
-// dockerOpener gives builders with a state directory of their own, on a Docker daemon whose
-// BuildKit's cache is emptied each time.
-func dockerOpener(t *testing.T, d *dockerdtest.Daemon, embedded bool) func(t *testing.T) builders.Builder {
+// engine is a Docker daemon, and a connection of ours to its BuildKit.
+type engine struct {
+	env      map[string]string
+	programs string
+	client   *client.Client
+}
+
+// startEngine starts one that ends with t.
+func startEngine(t *testing.T, o dockerdtest.Options, embedded bool) *engine {
 	t.Helper()
-	env := map[string]string{"DOCKER_HOST": d.Host, "DOCKER_CERT_PATH": d.Certs + "/client", "DOCKER_TLS_VERIFY": "1"}
-	programs := buildkitdtest.Programs(t)
-	o, err := dind.FromQuery(url.Values{"binaries": {programs}}, dind.Environment{Host: env["DOCKER_HOST"], CertPath: env["DOCKER_CERT_PATH"]})
+	d := dockerdtest.Start(t, o)
+	e := &engine{programs: buildkitdtest.Programs(t),
+		env: map[string]string{"DOCKER_HOST": d.Host, "DOCKER_CERT_PATH": d.Certs + "/client", "DOCKER_TLS_VERIFY": "1"}}
+	options, err := dind.FromQuery(url.Values{"binaries": {e.programs}}, dind.Environment{Host: e.env["DOCKER_HOST"], CertPath: e.env["DOCKER_CERT_PATH"]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := dind.Open(t.Context(), o)
+	held, err := dind.Open(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if engine.Embedded != embedded {
-		t.Fatalf("Docker %s: embedded: %v", engine.Engine, engine.Embedded)
+	if held.Embedded != embedded {
+		t.Fatalf("Docker %s: embedded: %v", held.Engine, held.Embedded)
 	}
-	c, err := client.New(t.Context(), dind.Authority, engine.ClientOpts()...)
-	if err != nil {
+	if e.client, err = client.New(t.Context(), dind.Authority, held.ClientOpts()...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		c.Close()
-		if err := engine.Close(t.Context()); err != nil {
+		e.client.Close()
+		if err := held.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
-	return func(t *testing.T) builders.Builder {
-		t.Helper()
-		if err := c.Prune(t.Context(), nil, client.PruneAll); err != nil {
-			t.Fatal(err)
+	return e
+}
+
+// dockerOpener gives builders as opener does, on Docker daemons.
+func dockerOpener(t *testing.T, o dockerdtest.Options, embedded bool) func(t *testing.T) builders.Builder {
+	var engines []*engine
+	opened := 0
+	return func(st *testing.T) builders.Builder {
+		st.Helper()
+		i := opened
+		if opened++; i > 2 {
+			i = 1 + (i+1)%2
 		}
-		b, err := buildkit.Backend().Open(t.Context(), builders.Options{Address: "docker?binaries=" + url.QueryEscape(programs), StateDir: t.TempDir(),
-			Getenv: func(n string) string { return env[n] }, Log: testLog{t}, Warn: func(s string) { t.Error("warned: " + s) }})
+		if i == len(engines) {
+			engines = append(engines, startEngine(t, o, embedded))
+		} else if err := engines[i].client.Prune(st.Context(), nil, client.PruneAll); err != nil {
+			st.Fatal(err)
+		}
+		e := engines[i]
+		b, err := buildkit.Backend().Open(st.Context(), builders.Options{Address: "docker?binaries=" + url.QueryEscape(e.programs), StateDir: st.TempDir(),
+			Getenv: func(n string) string { return e.env[n] }, Log: testLog{st}, Warn: func(s string) { st.Error("warned: " + s) }})
 		if err != nil {
-			t.Fatal(err)
+			st.Fatal(err)
 		}
 		return b
 	}
@@ -58,10 +79,10 @@ func dockerOpener(t *testing.T, d *dockerdtest.Daemon, embedded bool) func(t *te
 
 // Docker 20.10 has a BuildKit of no use: ours runs in a container of it.
 func TestConformanceDocker(t *testing.T) {
-	builderstest.Run(t, dockerOpener(t, dockerdtest.Start(t, dockerdtest.Options{}), false))
+	builderstest.Run(t, dockerOpener(t, dockerdtest.Options{}, false))
 }
 
 // Docker 26.1 with containerd's image store has one of its own.
 func TestConformanceDockerEmbedded(t *testing.T) {
-	builderstest.Run(t, dockerOpener(t, dockerdtest.Start(t, dockerdtest.Options{Newer: true}), true))
+	builderstest.Run(t, dockerOpener(t, dockerdtest.Options{Newer: true}, true))
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -94,6 +95,9 @@ func (x *build) vertexError(d digest.Digest, err error) error {
 		}
 		e.Emulator = x.emulated(n) && (exit == 132 || exit == 139 || p.crash)
 		e.Err = x.space(errors.New(cause(err)))
+		if slices.ContainsFunc(e.Tail, func(l string) bool { return strings.Contains(strings.ToLower(l), unix.ENOSPC.Error()) }) {
+			e.Tail = append(slices.Clip(e.Tail), "(is the daemon's disk full? buildctl prune frees what no build uses)")
+		}
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/cfbuild/cfbuild/internal/buildkitdtest"
 	"github.com/cfbuild/cfbuild/internal/daemontest"
 	"github.com/cfbuild/cfbuild/internal/registrytest"
+	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/cfbuild/cfbuild/site"
 	"go.podman.io/image/v5/copy"
@@ -25,6 +26,7 @@ import (
 	"go.podman.io/image/v5/oci/layout"
 	"go.podman.io/image/v5/signature"
 	"go.podman.io/image/v5/types"
+	"golang.org/x/sys/unix"
 )
 
 // request is a build of an image, with what its steps say.
@@ -109,6 +111,37 @@ func TestDaemonDies(t *testing.T) {
 	res, err := open(t, next).Build(t.Context(), r)
 	if err != nil || res.Ran != 1 || res.Cached != 1 {
 		t.Errorf("after that: %+v, %v; want one step run and one kept", res, err)
+	}
+}
+
+// TestFullDaemon: a step on a daemon's full disk fails as a step, and once there is room
+// again it is built on.
+func TestFullDaemon(t *testing.T) {
+	testneed.Root(t)
+	root := filepath.Join(daemontest.Dir(t), "root")
+	if err := os.Mkdir(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=64m"); err != nil {
+		testneed.Skip(t, "no tmpfs can be mounted: "+err.Error())
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	d := buildkitdtest.Start(t, buildkitdtest.Options{Root: root})
+	b := open(t, d)
+	r, _ := request(t, busybox(t).Then(pipelines.Run{Shell: "dd if=/dev/zero of=/big bs=1M count=200"}))
+	_, err := b.Build(t.Context(), r)
+	var step *builders.StepError
+	if !errors.As(err, &step) || step.ExitCode != 1 || !strings.Contains(err.Error(), "buildctl prune") {
+		t.Errorf("got %v", err)
+	}
+	prune(t, d)
+	r, _ = request(t, busybox(t).Then(pipelines.Run{Shell: "dd if=/dev/zero of=/small bs=1k count=1"}))
+	if _, err := b.Build(t.Context(), r); err != nil {
+		t.Errorf("what fits: %v", err)
 	}
 }
 

@@ -7,25 +7,14 @@ import (
 	"context"
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/cfbuild/cfbuild/builders"
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/moby/buildkit/client/llb"
 )
-
-// owner reads "uid:gid", which the graph's check has seen to; ok is false for "".
-func owner(s string) (uid, gid int, ok bool) {
-	u, g, found := strings.Cut(s, ":")
-	if !found {
-		return 0, 0, false
-	}
-	uid, err1 := strconv.Atoi(u)
-	gid, err2 := strconv.Atoi(g)
-	return uid, gid, err1 == nil && err2 == nil
-}
 
 func (l *lowering) File(ctx context.Context, n pipelines.Node, base state, o pipelines.File) (state, error) {
 	if err := usable(n, base); err != nil {
@@ -37,7 +26,7 @@ func (l *lowering) File(ctx context.Context, n pipelines.Node, base state, o pip
 			Fix: "use a Run step: chmod, chown"}
 	}
 	it := &item{kind: tar.TypeReg, mode: int64(o.Mode & 0o7777), data: o.Data}
-	it.uid, it.gid, _ = owner(o.Owner)
+	it.uid, it.gid, _ = stepfiles.Owner(o.Owner)
 	at := &l.epoch
 	switch {
 	case o.Dir:
@@ -126,7 +115,7 @@ func (l *lowering) Copy(ctx context.Context, n pipelines.Node, base, from state,
 		return state{}, err
 	}
 	c := &copyStep{l: l, o: o, r: base.open.with(n)}
-	c.uid, c.gid, c.owned = owner(o.Owner)
+	c.uid, c.gid, c.owned = stepfiles.Owner(o.Owner)
 	var err error
 	if c.to, err = l.before(ctx, base); err != nil {
 		return state{}, err

@@ -13,6 +13,7 @@ import (
 	"github.com/cfbuild/cfbuild/builders"
 	"github.com/cfbuild/cfbuild/internal/assemble"
 	"github.com/cfbuild/cfbuild/internal/oci"
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -35,7 +36,7 @@ func (x *build) again() {
 	w := newWatch(x.l)
 	w.send, w.claim, w.cache = x.event, x.b.claim, x.cacheVertex
 	for _, v := range x.r.Secrets {
-		w.secrets = append(w.secrets, secretLines(v)...)
+		w.secrets = append(w.secrets, stepfiles.SecretLines(v)...)
 	}
 	if x.w != nil {
 		x.w.close()

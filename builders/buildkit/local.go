@@ -14,52 +14,24 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/pipelines"
 	rootfs "github.com/containerd/continuity/fs"
-	"golang.org/x/sys/unix"
 )
 
 // localDir is a directory of this machine and what of it counts.
 type localDir struct {
-	root             string
-	include, exclude []string
+	root   string
+	filter stepfiles.Filter
 }
 
 func readLocal(o pipelines.Local) (*localDir, error) {
-	p, err := filepath.Abs(o.Path)
-	if err != nil {
-		return nil, err
-	}
-	fi, err := os.Stat(p)
-	if err != nil {
-		return nil, fmt.Errorf("local directory: %w", err)
-	}
-	if !fi.IsDir() {
-		return nil, fmt.Errorf("local directory %s: is not a directory", p)
-	}
-	return &localDir{root: p, include: o.Include, exclude: o.Exclude}, nil
+	p, err := stepfiles.LocalRoot(o)
+	return &localDir{root: p, filter: stepfiles.Filter{Include: o.Include, Exclude: o.Exclude}}, err
 }
 
-// matches: a pattern fits the path or one of its parents.
-func matches(patterns []string, rel string) bool {
-	for at := rel; at != "." && at != "/" && at != ""; at = path.Dir(at) {
-		for _, p := range patterns {
-			if ok, err := path.Match(strings.TrimPrefix(path.Clean("/"+p), "/"), at); err == nil && ok {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// wanted: a path counts. A directory that does not count itself is still walked:
-// something below it may.
-func (d *localDir) wanted(rel string) bool {
-	if rel == "" || rel == "." {
-		return len(d.include) == 0
-	}
-	return (len(d.include) == 0 || matches(d.include, rel)) && !matches(d.exclude, rel)
-}
+// wanted: a path counts.
+func (d *localDir) wanted(rel string) bool { return d.filter.Wanted(rel) }
 
 // resolve follows links within the directory and gives the path below it.
 func (d *localDir) resolve(rel string) (string, error) {
@@ -222,14 +194,5 @@ func (d *localDir) local(err error) error {
 	return err
 }
 
-// unixMode reads a mode whose high bits are written as Unix numbers (04755) or as
-// package fs has them.
-func unixMode(m fs.FileMode) int64 {
-	out := int64(m) & 0o7777
-	for bit, unixBit := range map[fs.FileMode]int64{fs.ModeSetuid: unix.S_ISUID, fs.ModeSetgid: unix.S_ISGID, fs.ModeSticky: unix.S_ISVTX} {
-		if m&bit != 0 {
-			out |= unixBit
-		}
-	}
-	return out
-}
+// unixMode is a mode as headers of archives have it.
+func unixMode(m fs.FileMode) int64 { return int64(stepfiles.UnixMode(m)) }

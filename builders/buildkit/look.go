@@ -48,7 +48,7 @@ func isLink(st *fstypes.Stat) bool    { return fs.FileMode(st.Mode)&fs.ModeSymli
 // keep makes a packed directory what one is that is there.
 func keep(it *item, st *fstypes.Stat) {
 	it.mode, it.uid, it.gid = unixMode(fs.FileMode(st.Mode)), int(st.Uid), int(st.Gid)
-	it.mtime, it.kept = time.Unix(0, st.ModTime), true
+	it.mtime = time.Unix(0, st.ModTime)
 }
 
 func sorted(m map[string]*fstypes.Stat) []string { return slices.Sorted(maps.Keys(m)) }

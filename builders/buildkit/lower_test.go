@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,6 +191,28 @@ func TestSiteIsNoPartOfADefinition(t *testing.T) {
 	check(t, err)
 	if a, b := readable(t, plain), readable(t, with); !bytes.Equal(a, b) {
 		t.Errorf("an authority changes the definition: %s", golden.Diff(string(a), string(b)))
+	}
+}
+
+// TestProxy: the site's, unless the image or the step has its own.
+func TestProxy(t *testing.T) {
+	def, err := lowerTo(t, pipelines.From(platform, base(t)).Then(
+		pipelines.Run{Shell: "one"},
+		pipelines.Run{Shell: "two", Env: map[string]string{"HTTP_PROXY": "http://own"}},
+		pipelines.Run{Shell: "three", Network: pipelines.NetworkNone}),
+		func(r *builders.Request) { r.Site.Proxy = site.Proxy{HTTP: "http://proxy", No: "localhost"} })
+	check(t, err)
+	got := map[string]string{}
+	for _, b := range def.Def {
+		var op pb.Op
+		check(t, op.UnmarshalVT(b))
+		if e := op.GetExec(); e != nil {
+			p := e.Meta.ProxyEnv
+			got[e.Meta.Args[len(e.Meta.Args)-1]] = p.GetHttpProxy() + " " + p.GetNoProxy()
+		}
+	}
+	if want := map[string]string{"one": "http://proxy localhost", "two": " localhost", "three": " "}; !maps.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

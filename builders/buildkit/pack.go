@@ -34,8 +34,6 @@ type item struct {
 	attrs map[string]string
 
 	below map[string]*item
-	// kept: the directory was there before; what it is is not ours to change.
-	kept bool
 }
 
 func (it *item) dir() bool { return it.kind == tar.TypeDir }

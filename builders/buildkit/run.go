@@ -158,11 +158,28 @@ func (s *runStep) command(ctx context.Context, c *assemble.Config) error {
 	if s.l.hostNetwork {
 		s.add(llb.Network(llb.NetModeHost))
 	}
-	if p := s.l.r.Site.Proxy; p.HTTP != "" || p.HTTPS != "" || p.No != "" {
-		// Like secrets it is no part of what the step is.
-		s.add(llb.WithProxy(llb.ProxyEnv{HTTPProxy: p.HTTP, HTTPSProxy: p.HTTPS, NoProxy: p.No}))
+	if p := s.proxy(c); p != (llb.ProxyEnv{}) {
+		s.add(llb.WithProxy(p))
 	}
 	return nil
+}
+
+// proxy is the site's, which is no part of what the step is. The daemon sets it over
+// everything, so what the image or the step sets is left out.
+func (s *runStep) proxy(c *assemble.Config) llb.ProxyEnv {
+	own := map[string]bool{}
+	for _, kv := range assemble.MergeEnv(c.Image.Env, s.o.Env) {
+		k, _, _ := strings.Cut(kv, "=")
+		own[strings.ToLower(k)] = true
+	}
+	unless := func(name, v string) string {
+		if own[name] {
+			return ""
+		}
+		return v
+	}
+	p := s.l.r.Site.Proxy
+	return llb.ProxyEnv{HTTPProxy: unless("http_proxy", p.HTTP), HTTPSProxy: unless("https_proxy", p.HTTPS), NoProxy: unless("no_proxy", p.No)}
 }
 
 func (s *runStep) networked() bool { return s.o.Network != pipelines.NetworkNone }

@@ -4,7 +4,6 @@ package buildkit
 
 import (
 	"bytes"
-	"encoding/hex"
 	"slices"
 	"sync"
 	"time"
@@ -65,18 +64,6 @@ type progress struct {
 
 func newWatch(l *lowering) *watch {
 	return &watch{l: l, keys: map[digest.Digest]string{}, steps: map[string]*progress{}, said: map[string]pipelines.EventKind{}}
-}
-
-// secretLines are the values that must not leave in a log: each line of a secret
-// that is long enough not to be found everywhere.
-func secretLines(v []byte) [][]byte {
-	var out [][]byte
-	for line := range bytes.SplitSeq(v, []byte("\n")) {
-		if line = bytes.TrimSpace(line); len(line) >= 4 {
-			out = append(out, line, []byte(hex.EncodeToString(line)))
-		}
-	}
-	return out
 }
 
 // run takes statuses until there are no more.

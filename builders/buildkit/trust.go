@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cfbuild/cfbuild/internal/stepfiles"
 	"github.com/cfbuild/cfbuild/internal/steptrust"
 	"github.com/cfbuild/cfbuild/site"
 	"github.com/moby/sys/user"
@@ -155,7 +156,7 @@ func (s *runStep) ids(ctx context.Context) (uid, gid int, err error) {
 	if s.user == "" || s.user == "root" || s.user == "0" || s.user == "0:0" || s.user == "root:root" {
 		return 0, 0, nil
 	}
-	if u, g, ok := owner(s.user); ok {
+	if u, g, ok := stepfiles.Owner(s.user); ok {
 		return u, g, nil
 	}
 	if s.l.look == nil {

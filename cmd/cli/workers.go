@@ -42,7 +42,11 @@ func (p *program) workersCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o := builders.Options{Address: address, Getenv: p.env.Getenv, StateDir: filepath.Join(dir, b.Name), Log: p.env.Stderr, Warn: p.announce}
+			s, err := p.loadSite()
+			if err != nil {
+				return err
+			}
+			o := builders.Options{Address: address, Getenv: p.env.Getenv, Site: s, StateDir: filepath.Join(dir, b.Name), Log: p.env.Stderr, Warn: p.announce}
 			ws, err := b.Workers(cmd.Context(), o, timeout)
 			if err != nil && cmd.Context().Err() == nil {
 				err = &usageError{err: err} // of the address

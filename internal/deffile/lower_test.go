@@ -2,6 +2,7 @@ package deffile_test
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -142,14 +143,20 @@ func TestQuoting(t *testing.T) {
 		}
 		script = strings.Split(script, "\n(\n")[0]
 		script = strings.Replace(script, "\nR=\n", "\nR="+dir+"\nchown() { :; }\n", 1)
-		cmd := exec.Command("sh", "-e")
-		cmd.Stdin = strings.NewReader(script)
-		if b, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%.60q: %v\n%s", s, err, b)
-			continue
-		}
-		if got := read(t, dir+"/f"); got != s {
-			t.Errorf("want %.100q, got %.100q", s, got)
+		for _, shell := range [][]string{{"sh", "-e"}, {"bash", "--posix", "-e"}, {"busybox", "sh", "-e"}} {
+			if _, err := exec.LookPath(shell[0]); err != nil {
+				continue
+			}
+			cmd := exec.Command(shell[0], shell[1:]...)
+			cmd.Stdin = strings.NewReader(script)
+			if b, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %.60q: %v\n%s", shell, s, err, b)
+				continue
+			}
+			if got := read(t, dir+"/f"); got != s {
+				t.Errorf("%s: want %.100q, got %.100q", shell, s, got)
+			}
+			os.Remove(dir + "/f")
 		}
 	}
 }

@@ -1,7 +1,5 @@
 //go:build containers_image_openpgp
 
-// Package imagepull brings images of registries to this machine, by the site's mirrors,
-// authorities and proxies, into an OCI layout that builds share.
 package imagepull
 
 import (

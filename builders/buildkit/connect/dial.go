@@ -111,7 +111,11 @@ func dialDefault(ctx context.Context, o Options) (*client.Client, error) {
 	if found != nil {
 		return nil, found
 	}
-	return nil, &Error{Problem: NoDaemon, Reason: "no daemon runs on this machine: there is neither " + strings.Join(tried, " nor "),
+	where := "no " + tried[0]
+	if len(tried) > 1 {
+		where = "neither " + strings.Join(tried, " nor ")
+	}
+	return nil, &Error{Problem: NoDaemon, Reason: "no daemon runs on this machine: there is " + where,
 		Fix: "start one (sudo buildkitd, or rootlesskit buildkitd), or name one: buildkit:ADDRESS with " + forms}
 }
 

@@ -211,7 +211,10 @@ func TestDefault(t *testing.T) {
 	run := t.TempDir()
 	o := Options{Socket: filepath.Join(run, "root.sock"), RuntimeDir: run}
 	e := want(t, dial(t, "", o), NoDaemon)
-	if !strings.Contains(e.Error(), o.Socket) || !strings.Contains(e.Error(), run+"/buildkit/buildkitd.sock") {
+	if !strings.Contains(e.Error(), "neither "+o.Socket+" nor "+run+"/buildkit/buildkitd.sock") {
+		t.Error(e)
+	}
+	if e := want(t, dial(t, "", Options{Socket: o.Socket}), NoDaemon); !strings.HasSuffix(e.Error(), "there is no "+o.Socket) {
 		t.Error(e)
 	}
 	up := serve(t, double{version: current}, "unix", nil, true)

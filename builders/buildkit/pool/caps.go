@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cfbuild/cfbuild/builders"
@@ -41,8 +42,8 @@ func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
 	var native []pipelines.Platform
 	for i, w := range p.workers {
 		if errs[i] != nil {
-			out.Detail = append(out.Detail, fmt.Sprintf("worker %s: %v", w.Address, errs[i]))
-			p.say("worker %s is passed over: %v", w.Address, errs[i])
+			out.Detail = append(out.Detail, "worker "+w.Address+": "+w.why(errs[i]))
+			p.say("worker %s is passed over: %s", w.Address, w.why(errs[i]))
 			for _, q := range w.Platforms {
 				add1(&out.Platforms, q)
 			}
@@ -61,31 +62,60 @@ func (p *Pool) ask(ctx context.Context) (builders.Capabilities, error) {
 				add1(&native, q)
 			}
 		}
+		// What a step may ask for it gets where that is to be had: [worker.can].
 		out.NetworkNone = out.NetworkNone || w.caps.NetworkNone
 		out.Secrets = out.Secrets || w.caps.Secrets
 		out.CacheMounts = out.CacheMounts || w.caps.CacheMounts
 		out.Roots = out.Roots || w.caps.Roots
-		out.Xattrs = out.Xattrs || w.caps.Xattrs
 	}
+	// What is promised of every build holds where all keep it.
+	open := p.openWorkers(errs)
+	all := func(keeps func(builders.Capabilities) bool) bool {
+		return len(open) > 0 && !slices.ContainsFunc(open, func(w *worker) bool { return !keeps(w.caps) })
+	}
+	out.Xattrs = all(func(c builders.Capabilities) bool { return c.Xattrs })
+	out.Links = all(func(c builders.Capabilities) bool { return c.Links })
+	out.Sysfs = all(func(c builders.Capabilities) bool { return c.Sysfs })
 	out.Emulated = slices.DeleteFunc(out.Emulated, func(q pipelines.Platform) bool { return slices.Contains(native, q) })
 	slices.SortFunc(out.Platforms, pipelines.ComparePlatforms)
 	slices.SortFunc(out.Emulated, pipelines.ComparePlatforms)
 	if !out.Available {
-		out.Reason, out.Fix = none(errs)
+		out.Reason, out.Fix = p.none(errs)
 	}
 	return out, nil
 }
 
-// none words that no worker answers.
-func none(errs []error) (reason, fix string) {
-	reason = "no worker answers: " + errors.Join(errs...).Error()
-	for _, err := range errs {
-		var h interface{ Hint() string }
-		if errors.As(err, &h) && h.Hint() != "" {
-			return reason, h.Hint()
+// openWorkers are those without an error.
+func (p *Pool) openWorkers(errs []error) (out []*worker) {
+	for i, w := range p.workers {
+		if errs[i] == nil {
+			out = append(out, w)
 		}
 	}
-	return reason, ""
+	return out
+}
+
+// none words that no worker answers.
+func (p *Pool) none(errs []error) (reason, fix string) {
+	var all []string
+	for i, err := range errs {
+		all = append(all, p.workers[i].Address+": "+p.workers[i].why(err))
+		var h interface{ Hint() string }
+		if fix == "" && errors.As(err, &h) {
+			fix = h.Hint()
+		}
+	}
+	return "no worker answers: " + strings.Join(all, "; "), fix
+}
+
+// why is an error of the worker where the worker is named already.
+func (w *worker) why(err error) string {
+	s := err.Error()
+	var un *builders.UnavailableError
+	if errors.As(err, &un) {
+		s = un.Reason
+	}
+	return strings.TrimPrefix(s, "buildkit "+w.Address+": ")
 }
 
 func (w *worker) tell() string {

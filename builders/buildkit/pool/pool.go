@@ -155,7 +155,7 @@ func (p *Pool) build(ctx context.Context, r builders.Request, events *once) (bui
 		}
 		p.mark(w, err)
 		gone, lost = append(gone, w), append(lost, err)
-		events.warn(r.Job, fmt.Sprintf("worker %s is lost: %v", w.Address, err))
+		events.warn(r.Job, fmt.Sprintf("worker %s is lost: %s", w.Address, w.why(err)))
 	}
 }
 
@@ -166,7 +166,7 @@ func (p *Pool) tellDown(r builders.Request, events *once) {
 	for _, w := range p.workers {
 		if w.down != nil && !w.told && w.builder == nil && w.For(r.Graph.Platform) {
 			w.told = true
-			events.warn(r.Job, fmt.Sprintf("worker %s is passed over: %v", w.Address, w.down))
+			events.warn(r.Job, fmt.Sprintf("worker %s is passed over: %s", w.Address, w.why(w.down)))
 		}
 	}
 }

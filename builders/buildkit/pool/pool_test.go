@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -209,7 +210,7 @@ func TestLostWorkerIsReplaced(t *testing.T) {
 					t.Errorf("%q is there %d times", want, strings.Count(got, want))
 				}
 			}
-			if strings.Contains(got, "failed") || !strings.Contains(got, "warning worker a is lost: solve: ") || !strings.Contains(got, "warning linux/amd64 (emulated) is built at worker b instead") {
+			if strings.Contains(got, "failed") || !strings.Contains(got, "warning worker a is lost: ") || !strings.Contains(got, "warning linux/amd64 (emulated) is built at worker b instead") {
 				t.Errorf("%s", got)
 			}
 			// It is passed over from now on, also though it is the native one.
@@ -313,11 +314,11 @@ func TestCapabilities(t *testing.T) {
 	if got := fmt.Sprint(c.Platforms, c.Emulated); got != "[linux/amd64 linux/arm64 linux/riscv64 linux/s390x] [linux/s390x]" {
 		t.Error(got)
 	}
-	if got := strings.Join(c.Detail, "\n"); !strings.Contains(got, "worker b: linux/arm64") || strings.Contains(got, "b: linux/arm64 linux/amd64") || !strings.Contains(got, "worker down: builder buildkit: down: connection refused") {
+	if got := strings.Join(c.Detail, "\n"); !strings.Contains(got, "worker b: linux/arm64") || strings.Contains(got, "b: linux/arm64 linux/amd64") || !strings.Contains(got, "worker down: down: connection refused") {
 		t.Error(got)
 	}
 	c, err = l.pool(t, "down,gone").Capabilities(t.Context())
-	if err != nil || c.Available || !strings.Contains(c.Reason, "gone: connection refused") || c.Fix != "start it" {
+	if err != nil || c.Available || c.Reason != "no worker answers: down: down: connection refused; gone: gone: connection refused" || c.Fix != "start it" {
 		t.Errorf("%+v %v", c, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -342,5 +343,32 @@ func TestCancel(t *testing.T) {
 	l := &lab{workers: map[string]*fake{"a": a, "b": b}}
 	if _, err := l.pool(t, "a,b").Build(ctx, request(t, amd64)); err == nil || len(b.built) != 0 {
 		t.Errorf("%v; built again: %v", err, b.built)
+	}
+}
+
+// A capability that is added to the contract is one of the pool's, too: what steps ask for
+// where one worker has it, what holds for every build where all have it.
+func TestEveryCapability(t *testing.T) {
+	promises := []string{"Xattrs", "Links", "Sysfs"}
+	kind := reflect.TypeFor[builders.Capabilities]()
+	for i := range kind.NumField() {
+		f := kind.Field(i)
+		if f.Type.Kind() != reflect.Bool || f.Name == "Available" {
+			continue
+		}
+		with, without := can(amd64), can(arm64)
+		without.Secrets = false
+		reflect.ValueOf(&with).Elem().Field(i).SetBool(true)
+		l := &lab{workers: map[string]*fake{"a": {caps: with}, "b": {caps: with}, "c": {caps: without}}}
+		has := func(list string) bool {
+			c, err := l.pool(t, list).Capabilities(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return reflect.ValueOf(c).Field(i).Bool()
+		}
+		if promise := slices.Contains(promises, f.Name); !has("a,b") || has("a,c") == promise || has("c,c2") {
+			t.Errorf("%s: both %v, one of two %v, none %v", f.Name, has("a,b"), has("a,c"), has("c,c2"))
+		}
 	}
 }

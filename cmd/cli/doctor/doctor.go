@@ -216,7 +216,7 @@ func (m *machine) builder(ctx context.Context, b builders.Backend) (Check, bool)
 	if b.Workers != nil {
 		address = m.Workers
 	}
-	builder, err := b.Open(ctx, builders.Options{Address: address, Getenv: m.Getenv, StateDir: filepath.Join(m.StateDir, b.Name)})
+	builder, err := b.Open(ctx, builders.Options{Address: address, Getenv: m.Getenv, Site: m.Site, StateDir: filepath.Join(m.StateDir, b.Name)})
 	var caps builders.Capabilities
 	if err == nil {
 		caps, err = builder.Capabilities(ctx)
