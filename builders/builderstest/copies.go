@@ -51,6 +51,17 @@ var copyCases = []testCase{
 			}
 		}
 	}},
+	{"copy of several files keeps the directory", func(t *testing.T, s *suite) {
+		src := pipelines.From(s.p, pipelines.Local{Path: local(t)})
+		got := s.build(t, s.image().Then(
+			pipelines.File{Path: "/kept", Dir: true, Mode: 0o1777, Owner: "7:7"}, pipelines.File{Path: "/kept/b.txt", Link: "/etc/conf"},
+			pipelines.Run{Shell: "true"},
+			pipelines.Copy{From: src, Src: []string{"*.txt"}, Dst: "/kept", Owner: "1000:1001"},
+			pipelines.Copy{From: src, Src: []string{"b.txt", "app", "top.txt"}, Dst: "/opt/dirlink/"},
+		))
+		got.want(t, "kept dir 1777 7:7", "kept/b.txt file 0640 1000:1001", "kept/top.txt file 4755 1000:1001", "etc/conf file 0640 3:3",
+			"opt/dirlink symlink 0777 0:0 -> /srv", "srv dir 0755 0:0", "srv/b.txt file 0640 0:0", "srv/top.txt file 4755 0:0", "srv/main.txt file 0640 0:0")
+	}},
 	{"copy what is included", func(t *testing.T, s *suite) {
 		src := pipelines.From(s.p, pipelines.Local{Path: local(t), Include: []string{"app/sub", "b.*"}, Exclude: []string{"app/sub/skip.log"}})
 		got := s.build(t, pipelines.From(s.p, pipelines.Scratch{}).Then(pipelines.Copy{From: src, Src: []string{"."}, Dst: "/"}))

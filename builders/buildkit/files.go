@@ -158,6 +158,14 @@ func (c *copyStep) fromLocal(ctx context.Context, d *localDir) error {
 		all = append(all, f...)
 	}
 	as := copying{uid: c.uid, gid: c.gid, mode: unixMode(c.o.Mode)}
+	// Files that follow each other are one action: each costs the daemon 10 ms.
+	var files *item
+	lay := func() {
+		if files != nil {
+			c.r.copy(nil, c.r.put(files), asDir(c.o.Dst), c.chown(llb.CopyInfo{CopyDirContentsOnly: true, CreatedTime: &c.l.epoch}))
+			files = nil
+		}
+	}
 	for _, f := range all {
 		if f.dir {
 			it, err := d.tree(f.at, as)
@@ -167,6 +175,7 @@ func (c *copyStep) fromLocal(ctx context.Context, d *localDir) error {
 			if it == nil {
 				continue
 			}
+			lay()
 			if err := c.place(ctx, it); err != nil {
 				return err
 			}
@@ -182,10 +191,16 @@ func (c *copyStep) fromLocal(ctx context.Context, d *localDir) error {
 		if it == nil {
 			continue
 		}
-		top := newDir(0o755, 0, 0)
-		top.add(f.name, it)
-		c.r.copy(nil, path.Join(c.r.put(top), f.name), c.target(len(all)), c.chown(llb.CopyInfo{CreatedTime: &c.l.epoch}))
+		if files == nil {
+			files = newDir(0o755, 0, 0)
+		}
+		files.add(f.name, it)
+		if len(all) == 1 { // which may get another name
+			c.r.copy(nil, path.Join(c.r.put(files), f.name), c.target(1), c.chown(llb.CopyInfo{CreatedTime: &c.l.epoch}))
+			return nil
+		}
 	}
+	lay()
 	return nil
 }
 

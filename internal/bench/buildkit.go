@@ -197,11 +197,10 @@ func buildkitComparisons(cfbuild, five, mirror, work string, d *daemons, base fu
 	first.before = b.emptied("buildctl")
 	asked := b.cleared("state/artifacts", "ours")
 	const steps = "5 RUN + COPY by a BuildKit daemon"
-	return []comparison{
+	return append([]comparison{
 		{name: steps + " that has nothing yet", ours: ours(b.emptied("state", "ours"), ""), peers: []side{first}},
 		{name: steps + " that has the base, cold (--no-cache)", wall: 1.1, ours: ours(asked, "--no-cache"), peers: peers("--no-cache", 0)},
 		{name: steps + ", warm: nothing changed, and the daemon is asked", wall: 1.1, ours: ours(asked, ""), peers: peers("", 0.5)},
 		{name: steps + ", unchanged: cfbuild has the artifact and asks no daemon", ours: ours(b.prepare, ""), peers: peers("", 0)},
-		b.three(cfbuild, mirror),
-	}
+	}, b.three(cfbuild, mirror)...)
 }

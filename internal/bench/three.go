@@ -13,10 +13,10 @@ const threePlatforms = "linux/amd64,linux/arm64,linux/s390x"
 
 // three is debian12 for three platforms, by a daemon and by buildah, from the same roots
 // of unpacked packages.
-func (b *buildkitBench) three(cfbuild, mirror string) comparison {
-	run := func(builder string) []string {
+func (b *buildkitBench) three(cfbuild, mirror string) []comparison {
+	run := func(builder, flags string) []string {
 		return b.sh(`exec "$1" run debian12 --site "$0/three.toml" --platform `+threePlatforms+` --builder "`+builder+
-			`" --state-dir "$0/three" --output "$0/three-out" --push never --progress plain`, cfbuild)
+			`" --state-dir "$0/three" --output "$0/three-out" --push never --progress plain `+flags, cfbuild)
 	}
 	ready := false
 	unpacked := func(then func() error) func() error {
@@ -29,17 +29,25 @@ func (b *buildkitBench) three(cfbuild, mirror string) comparison {
 				if err := b.threeSite(mirror); err != nil {
 					return err
 				}
-				if err := quiet(run("buildah")...); err != nil {
+				if err := quiet(run("buildah", "")...); err != nil {
 					return err
 				}
 			}
 			return then()
 		}
 	}
+	const name = "debian12 for three platforms (" + threePlatforms + "), packages unpacked before"
+	pair := func(name, flags string, byDaemon, byBuildah func() error) comparison {
+		return comparison{name: name,
+			ours:  side{name: "cfbuild --builder buildkit", before: unpacked(byDaemon), run: run("buildkit:$BENCH_ADDR", flags)},
+			peers: []side{{name: "cfbuild --builder buildah", before: unpacked(byBuildah), run: run("buildah", flags)}}}
+	}
 	gone := []string{"three/artifacts", "three/buildah", "three/buildkit", "three-out"}
-	return comparison{name: "debian12 for three platforms (" + threePlatforms + "), packages unpacked before",
-		ours:  side{name: "cfbuild --builder buildkit", before: unpacked(b.emptied(gone...)), run: run("buildkit:$BENCH_ADDR")},
-		peers: []side{{name: "cfbuild --builder buildah", before: unpacked(b.cleared(gone...)), run: run("buildah")}}}
+	again := b.cleared("three/artifacts", "three-out")
+	return []comparison{
+		pair(name+", neither builder has anything", "", b.emptied(gone...), b.cleared(gone...)),
+		pair(name+", both have the roots (--no-cache)", "--no-cache", again, again),
+	}
 }
 
 // threeSite has a security archive with nothing in it: mirrors that keep only some
