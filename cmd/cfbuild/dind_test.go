@@ -59,7 +59,8 @@ func TestDockerInDocker(t *testing.T) {
 	}
 	// What needs no daemon makes the same. Emulated it is slow, so there the two daemons'
 	// are compared.
-	want := newWorld(t, nil).run("debian12", "--site", site, "--platform", "linux/amd64").digests()
+	w := newWorld(t, nil)
+	want := w.run("debian12", "--site", site, "--platform", "linux/amd64", "--format", "oci,docker").digests()
 
 	for i, kind := range []dockerdtest.Options{{}, {Newer: true}} {
 		// The port that the service has; each daemon has an address of its own.
@@ -107,6 +108,16 @@ func TestDockerInDocker(t *testing.T) {
 		for _, what := range [][]string{{"ps", "-aq"}, {"images", "-q"}, {"volume", "ls", "-q"}} {
 			if out, err := d.Command(what...).CombinedOutput(); err != nil || len(out) != 0 {
 				t.Errorf("Docker %s: docker %v: %v, %s", d.Version, what, err, out)
+			}
+		}
+
+		// The archive is what docker load takes.
+		for _, c := range []struct{ args, want string }{
+			{"load -i " + filepath.Join(w.dir, "out", "debian12-amd64.docker.tar"), "Loaded image: debian12:latest"},
+			{"run --rm --network none debian12:latest cat /etc/debian_version", "12."},
+		} {
+			if out, err := d.Command(strings.Fields(c.args)...).CombinedOutput(); err != nil || !strings.Contains(string(out), c.want) {
+				t.Errorf("Docker %s: docker %s: %v, %s", d.Version, c.args, err, out)
 			}
 		}
 
