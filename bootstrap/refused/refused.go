@@ -47,7 +47,7 @@ func (e *PackageError) Hint() string {
 	if e.Advice != "" {
 		return e.Advice
 	}
-	return "the package is the one that the repository's signed index names, so the repository itself has it; leave it out with Exclude, or take another version or mirror"
+	return "the package is the one that the repository's signed index names, so the repository itself has it; leave it out with Exclude, or take another version or another mirror"
 }
 
 // Member refuses a package, which whoever knows it fills in, for something in it.

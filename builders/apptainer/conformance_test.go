@@ -26,6 +26,7 @@ func TestConformance(t *testing.T) {
 		"results of steps travel":                         noCache,
 		"bad caches cost no more than steps":              noCache,
 		"a step fails":                                    noCache,
+		"a foreign platform":                              "it builds for this machine's platform alone",
 		"files for a platform that cannot run":            "the SIF file would say that it is for this machine",
 	})
 }

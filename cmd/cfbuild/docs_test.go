@@ -26,6 +26,7 @@ func commands(t *testing.T, doc, word string) []string {
 			continue
 		}
 		line, _, _ = strings.Cut(line, " #")
+		line, _, _ = strings.Cut(line, " > ")
 		for part := range strings.SplitSeq(line, "&&") {
 			if f := strings.Fields(part); in && len(f) > 1 && f[0] == word {
 				out = append(out, strings.Join(f, " "))
