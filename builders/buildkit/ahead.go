@@ -8,19 +8,21 @@ import (
 	"sync"
 
 	"github.com/cfbuild/cfbuild/internal/assemble"
+	"github.com/cfbuild/cfbuild/pipelines"
 )
 
 // layersDir keeps finished layers, and what is in layers.
 func (b *builder) layersDir() string { return filepath.Join(b.dir, "layers") }
 
-// aheadOf has x.based read the layers of the base here while the daemon unpacks them and
-// runs steps on them. wait waits for that, stop ends it.
-func (x *build) aheadOf(ctx context.Context) (wait, stop func()) {
+// ahead reads the layers of the image that the result stands on here, as soon as that is
+// known, while the daemon unpacks them and runs steps. wait waits for that, stop ends it.
+func (x *build) ahead(ctx context.Context) (wait, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	var once sync.Once
-	x.based = func(img *assemble.Image) {
-		if img == nil {
+	base := x.r.Graph.Base().ID
+	x.l.opened = func(n pipelines.Node, img *assemble.Image) {
+		if n.ID != base {
 			return
 		}
 		once.Do(func() {

@@ -92,7 +92,7 @@ func (s *spoiled) Unwrap() error { return s.error }
 
 // make makes the output once.
 func (x *build) make(ctx context.Context) (builders.Result, error) {
-	wait, stop := x.aheadOf(ctx)
+	wait, stop := x.ahead(ctx)
 	defer stop()
 	final, layers, err := x.run(ctx)
 	var bad *spoiled

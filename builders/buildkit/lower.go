@@ -58,6 +58,9 @@ type lowering struct {
 	// native is the daemon's own platform.
 	native pipelines.Platform
 
+	// opened is told of each image that the definition starts from; may be nil.
+	opened func(n pipelines.Node, img *assemble.Image)
+
 	mu sync.Mutex // the daemon asks while lowering goes on
 	// lent are the files that steps see while they run, by secret.
 	lent map[string][]byte
@@ -150,6 +153,9 @@ func openLayout(n pipelines.Node, o pipelines.Layout) (*assemble.Image, error) {
 func (l *lowering) image(n pipelines.Node, img *assemble.Image) state {
 	l.show(img.Layout)
 	l.note(n.ID, &vertex{nodes: []pipelines.Node{n}, source: true})
+	if l.opened != nil {
+		l.opened(n, img)
+	}
 	if len(img.Manifest.Layers) == 0 {
 		return state{src: source{node: n, image: img}, base: llb.Scratch()}
 	}

@@ -42,9 +42,6 @@ type build struct {
 	// outside are caches beyond the daemon's own.
 	outside *caches
 
-	// based is told what image the result stands on, once that is known.
-	based func(*assemble.Image)
-
 	mu sync.Mutex
 	// refused is what lowering found wrong; the daemon would hand it back as a text.
 	refused error
@@ -190,7 +187,6 @@ func (x *build) lower(ctx context.Context, g gateway.Client, opt client.SolveOpt
 	if final.src.local != nil {
 		return nil, state{}, usable(x.r.Graph.Result(), final)
 	}
-	x.based(final.src.image)
 	st, err := x.l.sealed(final)
 	if err != nil {
 		return nil, state{}, err
