@@ -29,8 +29,10 @@ func (b *buildkitBench) three(cfbuild, mirror string) []comparison {
 				if err := b.threeSite(mirror); err != nil {
 					return err
 				}
-				if err := quiet(run("buildah", "")...); err != nil {
-					return err
+				for _, builder := range []string{"buildah", "buildkit:$BENCH_ADDR"} {
+					if err := quiet(run(builder, "")...); err != nil {
+						return err
+					}
 				}
 			}
 			return then()
