@@ -12,14 +12,21 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cfbuild/cfbuild/internal/buildkitdtest"
 	"github.com/cfbuild/cfbuild/internal/registrytest"
 	"github.com/cfbuild/cfbuild/internal/testneed"
 	"github.com/cfbuild/cfbuild/pipelines"
 	"github.com/opencontainers/go-digest"
 )
 
-// throwAway are the builders that throw-away runners use, as --builder names them.
-var throwAway = []string{"buildah"}
+// throwAway are the builders that throw-away runners use, as --builder names them, each
+// time with nothing of its own from before and for the user of a world.
+var throwAway = map[string]func(t *testing.T, w *world) string{
+	"buildah": func(*testing.T, *world) string { return "buildah" },
+	"buildkit": func(t *testing.T, w *world) string {
+		return "buildkit:" + buildkitdtest.Start(t, buildkitdtest.Options{Rootless: w.user != nil}).Addr
+	},
+}
 
 // siteWithRegistry is the frozen site with a registry that speaks plain HTTP.
 func (w *world) siteWithRegistry(addr string) string {
@@ -48,7 +55,8 @@ func (w *world) steps(target string, args ...string) (rep report, started []stri
 			continue
 		}
 		switch {
-		case e.Kind == pipelines.EventStart && strings.HasPrefix(e.Step, "sha256:"):
+		// Roots that steps start from are opened each time where a daemon is shown them.
+		case e.Kind == pipelines.EventStart && strings.HasPrefix(e.Step, "sha256:") && !strings.HasPrefix(e.Name, "layout "):
 			started = append(started, e.Name)
 		case e.Kind == pipelines.EventWarning:
 			warnings = append(warnings, e.Text)
@@ -63,7 +71,7 @@ func TestEmptyMachineTwice(t *testing.T) {
 	account := testneed.User(t)
 	addr := debianRegistry(t)
 	dir := t.TempDir()
-	for _, builder := range throwAway {
+	for builder, open := range throwAway {
 		places := map[string]string{"registry": addr + "/group/project/cache", "directory": filepath.Join(dir, builder)}
 		for name, place := range places {
 			t.Run(builder+" "+name, func(t *testing.T) {
@@ -72,11 +80,11 @@ func TestEmptyMachineTwice(t *testing.T) {
 					platform, second = "linux/amd64", newWorld(t, nil)
 				}
 				first := newWorld(t, nil)
-				want, ran, warned := first.steps("debian12", "--platform", platform, "--builder", builder, "--site", first.siteWithRegistry(addr), "--cache-to", place)
+				want, ran, warned := first.steps("debian12", "--platform", platform, "--builder", open(t, first), "--site", first.siteWithRegistry(addr), "--cache-to", place)
 				if len(ran) == 0 || len(warned) > 0 {
 					t.Fatalf("the first machine ran %q, warned of %q", ran, warned)
 				}
-				got, ran, warned := second.steps("debian12", "--platform", platform, "--builder", builder, "--site", second.siteWithRegistry(addr), "--cache-from", place)
+				got, ran, warned := second.steps("debian12", "--platform", platform, "--builder", open(t, second), "--site", second.siteWithRegistry(addr), "--cache-from", place)
 				if len(ran) > 0 || len(warned) > 0 {
 					t.Errorf("the empty machine ran %q, warned of %q", ran, warned)
 				}
