@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cfbuild/cfbuild/internal/testneed"
 )
 
 // solve builds something that needs a process: busybox in an image of its own.
@@ -18,7 +20,7 @@ func solve(t *testing.T, d *Daemon, args ...string) (string, error) {
 	}
 	busybox, err := os.ReadFile("/bin/busybox")
 	if err != nil {
-		t.Skip("no busybox-static")
+		testneed.Skip(t, "no busybox-static (make setup installs it)")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "busybox"), busybox, 0o755); err != nil {
 		t.Fatal(err)
