@@ -46,10 +46,12 @@ func sifs(t *testing.T, w *world, target, version string) {
 		image := filepath.Join(w.dir, "out", target+"-"+arch+".sif")
 		for _, who := range []*testneed.Account{nil, &user} {
 			// A user's namespace has the user alone; the owners are in the file all the same.
-			mounted, owner, root := " fuse.squashfuse", "nobody:nogroup:640", []string(nil)
+			// What is mounted below the root is seen where Apptainer works.
+			options := []string{"--bind", filepath.Join(filepath.Dir(program), "../var/lib/apptainer/mnt") + ":/mnt"}
+			mounted, owner := " fuse.squashfuse", "nobody:nogroup:640"
 			if who == nil {
 				// Containers have no CAP_SYS_RESOURCE, which root's Apptainer asks for.
-				mounted, owner, root = " squashfs /dev/loop", "root:shadow:640", []string{"--no-privs"}
+				mounted, owner, options = " squashfs /dev/loop", "root:shadow:640", append(options, "--no-privs")
 			}
 			says := func(stdin string, command string, args []string, after ...string) string {
 				t.Helper()
@@ -60,15 +62,15 @@ func sifs(t *testing.T, w *world, target, version string) {
 				return out
 			}
 			const look = "cat /etc/debian_version; uname -m; stat -c %U:%G:%a /etc/shadow; grep /rootfs /proc/self/mountinfo\n"
-			for how, out := range map[string]string{"exec": says("", "exec", root, "sh", "-c", look), "run": says("", "run", root, "sh", "-c", look),
-				"shell": says(look, "shell", root)} {
+			for how, out := range map[string]string{"exec": says("", "exec", options, "sh", "-c", look), "run": says("", "run", options, "sh", "-c", look),
+				"shell": says(look, "shell", options)} {
 				for _, want := range []string{version, machine, owner, mounted} {
 					if !strings.Contains(out, want) {
 						t.Errorf("%s %s as %v lacks %q:\n%s", how, image, who, want, out)
 					}
 				}
 			}
-			says("", "test", root)
+			says("", "test", options)
 			if all := says("", "inspect", []string{"--all"}); !strings.Contains(all, `"org.label-schema.build-arch": "`+arch+`"`) || !strings.Contains(all, "10-docker2singularity.sh") {
 				t.Errorf("inspect --all %s:\n%s", image, all)
 			}
