@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/cfbuild/cfbuild/internal/loopback"
 )
 
 // Child says whether this process is a copy that the builder started, and has done its
@@ -62,7 +62,7 @@ func first() {
 		os.Exit(0)
 	}
 	if e.NoNetwork {
-		if err := loopback(); err != nil {
+		if err := loopback.Up(); err != nil {
 			fail("loopback", err)
 		}
 	}
@@ -106,22 +106,4 @@ func serve(e errand, place string) int {
 			return status.ExitStatus()
 		}
 	}
-}
-
-// loopback brings up the one device of a new network namespace.
-func loopback() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	req, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, req); err != nil {
-		return err
-	}
-	req.SetUint16(req.Uint16() | unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, req)
 }

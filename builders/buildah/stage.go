@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cfbuild/cfbuild/internal/loopback"
 	"golang.org/x/sys/unix"
 )
 
@@ -109,7 +110,7 @@ func (sc *stageConfig) stage() (res stageResult, err error) {
 	}
 	defer registered.Close() // a nil file's Close is an error and nothing else
 	if sc.NoNetwork {
-		if err := loopbackUp(); err != nil {
+		if err := loopback.Up(); err != nil {
 			return res, fmt.Errorf("loopback: %w", err)
 		}
 	}

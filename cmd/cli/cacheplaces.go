@@ -122,14 +122,14 @@ func cacheFields(flag, s string) (r builders.CacheRef, cause, fix string) {
 		}
 		*to = v
 	}
-	types := []string{builders.CacheRegistry, builders.CacheLocal, builders.CacheInline}
+	types := []string{builders.CacheRegistry, builders.CacheLocal}
 	switch {
 	case r.Type == "":
 		return r, "has no type", cacheForm
+	case r.Type == builders.CacheInline:
+		return r, "the image cannot carry the results of steps", "write type=registry,ref=REPOSITORY: it can be in the project's registry too"
 	case !slices.Contains(types, r.Type):
 		return r, fmt.Sprintf("unknown type %q", r.Type), "there are " + strings.Join(types, ", ")
-	case r.Type == builders.CacheInline && flag == "cache-from":
-		return r, "an inline cache is read from the image's own reference", "write type=registry,ref=REFERENCE"
 	case (r.Type == builders.CacheRegistry) != (r.Ref != ""), (r.Type == builders.CacheLocal) != (r.Dir != ""):
 		return r, "a registry takes ref, a local cache dir, and none the other's", cacheForm
 	case r.Mode != "" && r.Mode != "max" && r.Mode != "min":

@@ -82,7 +82,7 @@ func unpacked(t testing.TB, name string, packages ...string) string {
 
 // mirrorOf gives the mirror that apt here has Debian from.
 func mirrorOf(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages").Output()
+	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian").Output()
 	if err != nil {
 		return "", fmt.Errorf("apt-get indextargets: %w", err)
 	}
